@@ -1,0 +1,82 @@
+"""JSON for machines: documents that others made, events and the summary of an apply, always the same bytes.
+
+Pure. Says nothing of what stands in a plan document (the codec in core does); secrets are gone before they come here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from reconciler.diagnostics import Diagnostic, Span
+from reconciler.model import Event, Json, Outcome
+
+
+def document_json(document: Json) -> str:
+    """An indented document with a final newline; keys stay in the order in which the codec put them."""
+    return _dumps(document, indent=2)
+
+
+def line_json(document: Json) -> str:
+    """One document on one line, with a final newline."""
+    return _dumps(document)
+
+
+def event_to_json(event: Event) -> dict[str, Json]:
+    """An event with the fields that apply, in the contract's order; `elapsed` in seconds, rounded to milliseconds."""
+    out: dict[str, Json] = {}
+    for item in fields(Event):
+        found = getattr(event, item.name)
+        if found is not None:
+            out[item.name] = round(found, 3) if item.name == "elapsed" else found
+    return out
+
+
+def event_line(event: Event) -> str:
+    return line_json(event_to_json(event))
+
+
+def summary_to_json(outcomes: Iterable[Outcome], outputs: Mapping[str, Json]) -> dict[str, Json]:
+    """The last line of an apply. `unchanged` counts as done, `interrupted` as failed; `none` is not counted."""
+    counted = {"done": 0, "failed": 0, "skipped": 0}
+    kinds = {"done": "done", "unchanged": "done", "failed": "failed", "interrupted": "failed", "skipped": "skipped"}
+    for outcome in outcomes:
+        if outcome.action != "none":
+            counted[kinds[outcome.result]] += 1
+    return {"event": "summary", **counted, "outputs": dict(sorted(outputs.items()))}
+
+
+def diagnostic_to_json(item: Diagnostic) -> dict[str, Json]:
+    """A diagnostic with the fields that apply."""
+    out: dict[str, Json] = {"severity": item.severity, "summary": item.summary}
+    for name in ("address", "provider", "request_id", "detail", "hint"):
+        if getattr(item, name):
+            out[name] = getattr(item, name)
+    if item.span:
+        out["at"] = _span(item.span)
+    if item.related:
+        out["related"] = [{"text": text, "at": _span(span)} for text, span in item.related]
+    return out
+
+
+def _span(span: Span) -> dict[str, Json]:
+    return {"file": span.file, "line": span.line, "column": span.column}
+
+
+def _refuse(item: object) -> Json:
+    # Reached only by a bug: a Secret or an Unknown that a codec let through must never be printed.
+    raise TypeError(f"{type(item).__name__} has no place in JSON")
+
+
+# What JSON lets stand as it is but a terminal obeys or a line reader splits at: DEL and C1 controls, bidirectional and
+# other invisible marks, line separators, and lone surrogates, which no stream could encode.
+_UNSAFE = re.compile(
+    "[\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb]"
+)
+
+
+def _dumps(document: Json, indent: int | None = None) -> str:
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False, default=_refuse)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
