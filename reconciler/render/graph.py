@@ -6,7 +6,7 @@ from reconciler.model import Stack
 from reconciler.render.safe import line
 
 
-def graph_dot(stack: Stack) -> str:
+def dot(stack: Stack) -> str:
     """`dependent -> dependency`, as Terraform draws it; nodes and edges sorted."""
     out = [f"digraph {_dot(stack.name)} {{", "  rankdir = LR;", "  node [shape = box];"]
     for address, item in sorted(stack.deployments.items()):
@@ -18,7 +18,7 @@ def graph_dot(stack: Stack) -> str:
     return "\n".join([*out, "}"]) + "\n"
 
 
-def graph_mermaid(stack: Stack) -> str:
+def mermaid(stack: Stack) -> str:
     """A flowchart that GitHub and GitLab draw in Markdown."""
     ids = {address: f"n{number}" for number, address in enumerate(sorted(stack.deployments))}
     out = ["flowchart LR"]

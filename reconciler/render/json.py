@@ -14,14 +14,13 @@ from reconciler.diagnostics import Diagnostic, Span
 from reconciler.model import Event, Json, Outcome
 
 
-def document_json(document: Json) -> str:
-    """An indented document with a final newline; keys stay in the order in which the codec put them."""
-    return _dumps(document, indent=2)
+def to_json(document: Json, *, indent: int | None = 2) -> str:
+    """A document as text without a final newline, on one line with `indent=None`; keys stay in the order given.
 
-
-def line_json(document: Json) -> str:
-    """One document on one line, with a final newline."""
-    return _dumps(document)
+    Raises TypeError for what has no place in JSON: a secret that a codec let through is a bug, never printed.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False, default=_refuse)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def event_to_json(event: Event) -> dict[str, Json]:
@@ -35,7 +34,8 @@ def event_to_json(event: Event) -> dict[str, Json]:
 
 
 def event_line(event: Event) -> str:
-    return line_json(event_to_json(event))
+    """One line of the event stream, without its newline."""
+    return to_json(event_to_json(event), indent=None)
 
 
 def summary_to_json(outcomes: Iterable[Outcome], outputs: Mapping[str, Json]) -> dict[str, Json]:
@@ -66,7 +66,6 @@ def _span(span: Span) -> dict[str, Json]:
 
 
 def _refuse(item: object) -> Json:
-    # Reached only by a bug: a Secret or an Unknown that a codec let through must never be printed.
     raise TypeError(f"{type(item).__name__} has no place in JSON")
 
 
@@ -75,8 +74,3 @@ def _refuse(item: object) -> Json:
 _UNSAFE = re.compile(
     "[\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb]"
 )
-
-
-def _dumps(document: Json, indent: int | None = None) -> str:
-    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False, default=_refuse)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"

@@ -15,8 +15,9 @@ from reconciler.model import Action, Plan
 from reconciler.render import values, view
 from reconciler.render.safe import html_text, line, markdown_code, markdown_fence
 
-MIN_BYTES = 2000  # less can't hold the heading, the summary and the note about the cut
-_RESERVE = 700  # for that note and the last line
+MIN_BYTES = 1000  # less can't hold the heading, the summary and the note about the cut
+_RESERVE = 360  # for that note
+_LONG_TAIL = 200  # a last line that is longer is the first to go
 _OPEN = ("undeploy", "replace", "forget")
 
 
@@ -40,7 +41,7 @@ def plan_markdown(
     """
     head = [
         f"<!-- reconciler:plan:{_marker(plan.stack)} -->",
-        f"### {_heading(plan, 'Plan')}",
+        _heading(plan, "Plan"),
         "",
         f"**{view.summary(plan)}**" + (" **REFUSED**" if plan.refused else ""),
     ]
@@ -71,7 +72,7 @@ def drift_markdown(plan: Plan, *, max_bytes: int | None = None, command: str = "
     verdict = f"{values.count(len({item.address for item in real}), 'deployment')} with drift." if real else "No drift."
     head = [
         f"<!-- reconciler:drift:{_marker(plan.stack)} -->",
-        f"### {_heading(plan, 'Drift')}",
+        _heading(plan, "Drift"),
         "",
         f"**{verdict}**" + (" **Not everything could be read.**" if plan.unreadable else ""),
     ]
@@ -94,7 +95,10 @@ def _fit(head: Sequence[str], sections: Sequence[_Section], tail: str, max_bytes
     if max_bytes is not None and max_bytes < MIN_BYTES:
         raise ValueError(f"max_bytes must be at least {MIN_BYTES}")
     order = sorted((weight, s, p) for s, section in enumerate(sections) for p, (weight, _) in enumerate(section.parts))
-    room = None if max_bytes is None else max_bytes - _size("\n".join(head)) - _RESERVE
+    room = None
+    if max_bytes is not None:
+        tail = tail if _size(tail) <= max(_LONG_TAIL, max_bytes // 10) else ""
+        room = max_bytes - _size("\n".join(head)) - _size(tail) - _RESERVE
     kept: list[set[int]] = [set() for _ in sections]
     for _, s, p in order:
         section = sections[s]
@@ -133,13 +137,11 @@ def _size(text: str) -> int:
 
 def _marker(stack: str) -> str:
     """A stack's name holds nothing else; what does is not let into a comment."""
-    return re.sub(r"[^a-z0-9-]", "_", stack[:63])
+    return re.sub(r"[^a-z0-9-]", "_", stack[:63]) or "_"
 
 
 def _heading(plan: Plan, word: str) -> str:
-    """`heading` of the view, with the name of the stack as a code span."""
-    name = line(plan.stack)
-    return view.heading(plan, word).replace(name, markdown_code(plan.stack), 1) if name else view.heading(plan, word)
+    return f"### {view.heading(plan, word, markdown_code(_marker(plan.stack)))}"
 
 
 def _circumstances(plan: Plan) -> list[str]:

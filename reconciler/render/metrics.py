@@ -19,8 +19,8 @@ class _Metric:
     samples: tuple[tuple[Mapping[str, str], float], ...]
 
 
-def metrics_text(plan: Plan, *, at: float) -> str:
-    """What a drift run found. `at` is the time of the run in seconds since 1970, so that silence can be noticed."""
+def metrics_text(plan: Plan, *, at: float | None = None) -> str:
+    """What a drift run found. `at` is the time of the run in seconds since 1970, by which silence is noticed."""
     stack = {"stack": plan.stack}
     metrics = (
         _Metric("reconciler_drift", "Drifted deployments by class, at the last run.", _drift(plan, stack)),
@@ -28,9 +28,9 @@ def metrics_text(plan: Plan, *, at: float) -> str:
         _Metric("reconciler_unmanaged", "Live deployments of nobody, by provider.", _unmanaged(plan, stack)),
         _Metric("reconciler_provider_up", "Whether the provider could be read (1) or not (0).", _up(plan, stack)),
         _Metric("reconciler_hourly_cost", "Known cost an hour of what is live, by currency.", _cost(plan.costs, stack)),
-        _Metric("reconciler_hourly_cost_unknown", "Live deployments without a price.", _unknown(plan.costs, stack)),
+        _Metric("reconciler_hourly_cost_unknown", "Live deployments without a price.", ((stack, _unknown(plan.costs)),)),
         _Metric("reconciler_state_serial", "Serial of the state that was compared.", ((stack, plan.serial),)),
-        _Metric("reconciler_drift_run_timestamp_seconds", "When drift was last looked for.", ((stack, at),)),
+        _Metric("reconciler_drift_run_timestamp_seconds", "When drift was last looked for.", _at(at, stack)),
     )  # fmt: skip
     out: list[str] = []
     for metric in metrics:
@@ -65,11 +65,20 @@ def _up(plan: Plan, stack: Mapping[str, str]) -> tuple[tuple[Mapping[str, str], 
 
 def _cost(costs: tuple[CostTotal, ...], stack: Mapping[str, str]) -> tuple[tuple[Mapping[str, str], float], ...]:
     # A sum made of unknown prices alone is no zero: it is left out.
-    return tuple(({**stack, "currency": c.currency}, c.before) for c in costs if c.before or not c.unknown_before)
+    return tuple(
+        ({**stack, "currency": c.currency}, c.before)
+        for c in costs
+        if c.before or (c.currency and not c.unknown_before)
+    )
 
 
-def _unknown(costs: tuple[CostTotal, ...], stack: Mapping[str, str]) -> tuple[tuple[Mapping[str, str], float], ...]:
-    return tuple(({**stack, "currency": c.currency}, c.unknown_before) for c in costs)
+def _unknown(costs: tuple[CostTotal, ...]) -> float:
+    """What has no price stands in the total of every currency: it is one number, not a sum."""
+    return max((c.unknown_before for c in costs), default=0)
+
+
+def _at(at: float | None, stack: Mapping[str, str]) -> tuple[tuple[Mapping[str, str], float], ...]:
+    return () if at is None else ((stack, at),)
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -135,7 +135,7 @@ def _details(action: Action, ink: Ink, width: int) -> list[str]:
     changes = view.shown(action)
     cost = values.cost(action.hourly_cost) if action.hourly_cost else ""
     label = widest([*(item.path for item in changes), "cost" if cost else ""], 40)
-    before = widest((item.before for item in changes if item.before is not None), 32)
+    before = widest((item.before for item in changes if item.before is not None and columns(item.before) <= 32), 32)
     for item in changes:
         out += _change(item, ink, label, before, width)
     if cost:

@@ -147,7 +147,7 @@ def cost(item: Cost) -> str:
 def total(sum_: float, currency: str, unknown: int) -> str:
     """A sum that says what it lacks: `≥ 10.00 USD/h, 2 unknown`; never a zero made of unknown prices."""
     if not unknown:
-        return amount(sum_, currency)
+        return amount(sum_, currency) if currency else "nothing"
     if not sum_:
         return f"{unknown} unknown"
     return f"≥ {amount(sum_, currency)}, {unknown} unknown"

@@ -62,11 +62,11 @@ def is_empty(plan: Plan) -> bool:
     return not plan.state_changes and all(action.action == "none" for action in plan.actions)
 
 
-def heading(plan: Plan, word: str = "Plan") -> str:
-    """`Plan for stack support-bots, state serial 7`."""
+def heading(plan: Plan, word: str = "Plan", name: str | None = None) -> str:
+    """`Plan for stack support-bots, state serial 7`; `name` is the stack's, where a renderer dresses it."""
     what = "to undeploy everything" if plan.options.destroy else "refresh only" if plan.options.refresh_only else ""
     state = f"state serial {plan.serial}" if plan.lineage else "no state yet"
-    return f"{word} for stack {line(plan.stack)}{f' ({what})' if what else ''}, {state}"
+    return f"{word} for stack {name or line(plan.stack)}{f' ({what})' if what else ''}, {state}"
 
 
 def circumstances(plan: Plan) -> list[str]:
@@ -116,6 +116,8 @@ def steps(action: Action) -> str:
 
 def state_change(item: StateChange) -> str:
     """One line: what would be written down."""
+    if item.kind == "moved" and isinstance(item.before, str) and isinstance(item.after, str):
+        return f"moved {line(item.before, 100)} → {line(item.after, 100)}"
     path = f" {line(item.path)}" if item.path and item.path != item.kind else ""
     before, after = _sides(item.before, item.after)
     return f"{line(item.kind)} {line(item.address)}{path}: {before} → {after}"
