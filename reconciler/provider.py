@@ -174,11 +174,15 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What the outside gives to every client; `transport` is an httpx transport (the sandbox's), None for the network."""
+    """What the outside gives to every client; `transport` is an httpx transport (the sandbox's), None for the network.
+
+    `sleep` waits before a retry (None: a wait that ends when the client is closed).
+    """
 
     transport: object | None = None
     log: Callable[[str], None] | None = None
     pool_size: int = 16
+    sleep: Callable[[float], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, urlencode, urlsplit
 
+from reconciler.core.duration import seconds
 from reconciler.edge import failures
 from reconciler.edge.failures import Exchange, Failure, header_request_id, plain_explain
 from reconciler.edge.pace import LONGEST_RETRY_AFTER, Pace, backoff, retry_after
@@ -93,7 +94,7 @@ class Client:
         self._timeout = float(timeout)
         self._ca_cert = ca_cert
         self._closed = threading.Event()
-        self._sleep = sleep or self._pause
+        self._sleep = sleep or wire.sleep or self._pause
         self._random, self._monotonic, self._wall = random, monotonic, wall
         self._pace = Pace(self.max_concurrency, requests_per_second, monotonic)
         self._opening = threading.Lock()
@@ -115,8 +116,8 @@ class Client:
         """Send one request below the base URL and give its JSON answer.
 
         `path` starts with `/` and is sent as it is (quote ids with `segment`). `repeatable` (default: GET, HEAD, PUT
-        and DELETE are) allows a retry after a failure that may have had an effect. `empty_ok`: a 2xx without a body is an
-        answer (a 204 to a DELETE always is). Raises the errors of `reconciler.provider`:
+        and DELETE are) allows a retry after a failure that may have had an effect. `empty_ok`: a 2xx without a body is
+        an answer (a 204 to a DELETE always is). Raises the errors of `reconciler.provider`:
 
         401 and 403 AccessError (a 401 once after `authorize(True)`) · 404 NotFoundError · 429 ThrottledError, retried
         for all methods · any other 4xx, and a redirect, RejectedError · 5xx UnavailableError · no connection
@@ -310,6 +311,26 @@ class Client:
     def _log(self, line: str) -> None:
         if self._wire.log is not None:
             self._wire.log(self.scrub.hide(line))
+
+
+class CommonOptions(TypedDict):
+    """The arguments of `Client` that come from settings which every provider takes."""
+
+    timeout: float
+    max_concurrency: int
+    requests_per_second: float | None
+    ca_cert: str | None
+
+
+def common_options(settings: Mapping[str, Json], max_concurrency: int) -> CommonOptions:
+    """`Client` arguments from provider settings; `max_concurrency` is the type's own default."""
+    rate = settings.get("requests_per_second")
+    return {
+        "timeout": seconds(settings.get("timeout") or 30.0),
+        "max_concurrency": int(settings.get("max_concurrency") or max_concurrency),
+        "requests_per_second": float(rate) if rate else None,
+        "ca_cert": settings.get("ca_cert"),
+    }
 
 
 def segment(text: str) -> str:

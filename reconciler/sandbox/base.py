@@ -77,10 +77,15 @@ class World:
         self.knobs: dict[str, Json] = {}
         self.faults: list[Fault] = []
         self.random = random.Random(name)
+        self.touched = False
         self._wall = wall
         self._origin = self._start = wall()
         self._speed = speed
         self._made = 0
+
+    def touch(self) -> None:
+        """What changed in this turn is to be kept, even if the request is one that only reads."""
+        self.touched = True
 
     def now(self) -> float:
         """Seconds since 1970 on the world's own clock."""

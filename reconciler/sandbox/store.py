@@ -49,7 +49,7 @@ class SandboxStore:
 
     @contextlib.contextmanager
     def world(self, name: str, *, keep: bool = True) -> Iterator[World]:
-        """The world, alone, as it is now; with `keep`, what was changed is written when the block ends.
+        """The world, alone, as it is now; what was changed is written when the block ends (`keep`, or `touch`).
 
         Raises StateError where the file can't be read or is not a world. Written also when the block raises: a
         simulator that fails half-way has done what it has done.
@@ -57,10 +57,11 @@ class SandboxStore:
         slot = self._slot(name)
         with slot.lock, self._locked(name):
             self._refresh(name, slot)
+            slot.world.touched = keep
             try:
                 yield slot.world
             finally:
-                if keep:
+                if slot.world.touched:
                     self._write(name, slot)
 
     def names(self) -> list[str]:
