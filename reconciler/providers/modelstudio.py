@@ -1,0 +1,378 @@
+"""Alibaba Cloud Model Studio (DashScope): deployments of foundation and fine-tuned models.
+
+The pure rules of the type, and a connection that makes one request a call. It never sleeps, never repeats a create,
+never builds an id (the server chooses it; a create is found again by model name and suffix).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from reconciler.core.duration import seconds
+from reconciler.edge.client import Client, Dialect, segment
+from reconciler.model import Json, Live, ProviderConfig
+from reconciler.provider import (
+    AccessError,
+    BadAnswerError,
+    Call,
+    Capabilities,
+    Conflict,
+    Done,
+    Failed,
+    Next,
+    NotFoundError,
+    Operation,
+    Problem,
+    Provider,
+    ProviderError,
+    RejectedError,
+    Reply,
+    UnavailableError,
+    Wait,
+    Wire,
+)
+from reconciler.providers import modelstudio_wire as wire_format
+
+LAG_LOOKS = 5  # looks in which a list may trail behind before one read by id decides
+RELISTS = 3  # passes at most after a list that gave fewer objects than it counted
+MOST = 1_000_000  # deployments that a list may count before it is not believed
+_STEPS: Mapping[str, tuple[str, ...]] = {
+    "update": ("rpm_limit", "tpm_limit"),
+    "overflow": ("overflow_strategy",),
+    "scale": ("capacity", "ptu_capacity"),
+}
+
+
+class ModelStudio:
+    """The pure side of the provider type."""
+
+    type = "modelstudio"
+    capabilities = Capabilities(
+        page_size=wire_format.PAGE_SIZE,
+        scales=True,
+        updates=True,
+        restartable=False,  # stop and start exist in the console's own gateway only
+        create_first=True,
+        read_by_id=True,
+    )
+
+    def scope(self, settings: Mapping[str, Json]) -> str:
+        """Endpoint and workspace: ids live in a workspace of a region."""
+        return f"{wire_format.endpoint_of(settings)} workspace {settings.get('workspace') or '(of the key)'}"
+
+    def identity(self, spec: Mapping[str, Json]) -> str | None:
+        """`model_name/suffix`; None while one of them can't be known."""
+        model, suffix = spec.get("model_name"), spec.get("suffix")
+        if isinstance(model, str) and isinstance(suffix, str):
+            return wire_format.identity_of(model, suffix)
+        return None
+
+    def derive(self, spec: Mapping[str, Json], stack: str, address: str, generation: int) -> Mapping[str, Json]:
+        """A suffix from stack, address and generation, which makes every create findable."""
+        if "suffix" in spec:
+            return {}
+        digest = hashlib.sha256("\0".join((stack, address, str(generation))).encode()).digest()
+        return {"suffix": base64.b32encode(digest).decode().lower()[:8]}
+
+    def check(self, spec: Mapping[str, Json], settings: Mapping[str, Json]) -> Sequence[Problem]:
+        """What plans need and refuse, and where they are offered (docs of 2026: mu and dtu in Beijing alone)."""
+        plan = spec.get("plan")
+        if not isinstance(plan, str):
+            return ()
+        return (*wire_format.check_shape(plan, spec), *wire_format.check_region(plan, settings))
+
+    def next(self, op: Operation) -> Next:
+        """What to do next with this operation."""
+        if op.verb == "deploy":
+            return _next_deploy(op)
+        if op.verb == "undeploy":
+            return _next_undeploy(op)
+        return _next_change(op)
+
+    def connect(self, config: ProviderConfig, credentials: Mapping[str, str], wire: Wire) -> Provider:
+        """A connection with one API key. Raises AccessError where there is none."""
+        key = credentials.get("api_key", "").strip()
+        if not key:
+            hint = "export DASHSCOPE_API_KEY=… (a key belongs to one region)"
+            raise AccessError("no API key for Model Studio", provider=config.key, hint=hint)
+        return Connection(config, key, wire)
+
+
+# --- what to do next ----------------------------------------------------------------------------------------------
+
+
+def _next_deploy(op: Operation) -> Next:
+    if op.id is None:
+        return Call("create", creates=True)
+    live = op.live
+    if live is None:
+        return _missing(op)
+    if live.health == "failed":
+        return Failed(live.reason or f"status is {live.status}", live=live)
+    if live.health == "stopped":
+        return Failed(f"it is {live.status}, and no API call starts it: start it in the console", live=live)
+    if live.health != "ready":
+        return Wait("until it is ready", live.status)
+    if "overflow" not in op.memo and _pending(op, live, "overflow"):
+        return Call("overflow")  # not a field of the create
+    return Done(live)
+
+
+def _next_change(op: Operation) -> Next:
+    """Scale and update: absolute targets, sent one after the other while the deployment is at rest."""
+    live = op.live
+    if live is None:
+        first = next((step for step in _STEPS if _wanted(op, step) and step not in op.memo), None)
+        return Call(first) if first and not op.looks else _missing(op)
+    if live.health == "failed":
+        return Failed(live.reason or f"status is {live.status}", live=live)
+    if live.health in ("pending", "updating", "deleting", "unknown"):
+        return Wait("until it has settled", live.status)
+    for step in _STEPS:
+        if _pending(op, live, step):
+            return _behind(op, live, step) if step in op.memo else Call(step)
+    if live.health == "stopped":
+        return Failed(f"it is {live.status}, and no API call starts it: start it in the console", live=live)
+    return Done(live) if _all_ready(live) else Wait("until its whole capacity is ready", live.status)
+
+
+def _next_undeploy(op: Operation) -> Next:
+    live = op.live
+    if op.memo.get("gone"):
+        return Done(None)
+    if live is not None and live.health == "deleting":
+        return Wait("until it is gone", live.status)  # on its way already, by us or by hand
+    if "delete" not in op.memo:
+        return Call("confirm") if live is None and op.looks else Call("delete")
+    if live is None:
+        patience = LAG_LOOKS if op.memo.get("last") == "confirm" else 1
+        return Call("confirm") if op.looks >= patience else Wait("until it is gone")
+    if live.health == "failed" and op.looks >= LAG_LOOKS:
+        return Failed(live.reason or f"status is {live.status} after the delete", live=live)
+    return Wait("until it is gone", live.status)
+
+
+def _missing(op: Operation) -> Next:
+    """The list lacks it: it trails behind, or the deployment vanished; one read by id tells, not a read a poll."""
+    if op.memo.get("gone"):
+        return Failed("it has gone while we waited for it", exists=False)
+    return Call("confirm") if op.looks >= LAG_LOOKS else Wait("until the list shows it")
+
+
+def _behind(op: Operation, live: Live, step: str) -> Next:
+    """At rest, but not as asked: a list that trails behind, or a server that went back; one read by id tells."""
+    if op.memo.get("last") == "confirm" and op.looks == 0:
+        asked = {path: op.desired[path] for path in _wanted(op, step)}
+        paths = ", ".join(wire_format.differences(asked, live.attributes))
+        return Failed(f"it settled as {live.status} without the change of {paths}", live=live)
+    return Call("confirm") if op.looks >= LAG_LOOKS else Wait("until the change shows", live.status)
+
+
+def _wanted(op: Operation, step: str) -> list[str]:
+    """The attributes of a step that this operation is to set (a deploy names no changes: all that are declared)."""
+    return [
+        path
+        for path in _STEPS[step]
+        if path in op.desired and (not op.changes or any(f"{name}.".startswith(f"{path}.") for name in op.changes))
+    ]
+
+
+def _pending(op: Operation, live: Live, step: str) -> bool:
+    """Whether live lacks something of a step; what the provider does not return counts as in place once sent."""
+    for path in _wanted(op, step):
+        if path not in live.attributes:
+            if step not in op.memo:
+                return True
+        elif wire_format.differences({path: op.desired[path]}, live.attributes):
+            return True
+    return False
+
+
+def _all_ready(live: Live) -> bool:
+    """A change is over when what serves equals what was asked; a plan without units has nothing to compare."""
+    capacity, ready = live.attributes.get("capacity"), live.computed.get("ready_capacity")
+    return live.health == "ready" and (capacity is None or ready is None or ready == capacity)
+
+
+# --- the connection -----------------------------------------------------------------------------------------------
+
+
+class Connection:
+    """Requests to one workspace of one region. May be used from several threads at once."""
+
+    def __init__(self, config: ProviderConfig, key: str, wire: Wire) -> None:
+        settings = config.settings
+        headers = {"Authorization": f"Bearer {key}"}
+        if settings.get("workspace"):
+            headers["X-DashScope-WorkSpace"] = str(settings["workspace"])
+        rate = settings.get("requests_per_second")
+        self._name = config.key
+        self._at_once = int(settings.get("max_concurrency", PROVIDER.capabilities.max_concurrency))
+        self._client = Client(
+            provider=config.key,
+            base_url=wire_format.endpoint_of(settings),
+            dialect=Dialect(
+                request_id=wire_format.request_id,
+                explain=wire_format.explain,
+                error_in=wire_format.error_in,
+                throttled=wire_format.throttled,
+            ),
+            wire=wire,
+            authorize=headers,
+            timeout=seconds(settings.get("timeout", 30)),
+            max_concurrency=self._at_once,
+            requests_per_second=None if rate is None else float(rate),
+            ca_cert=settings.get("ca_cert"),
+            secrets=(key,),
+        )
+        self._unanswered: set[str] = set()  # identities of creates whose answer was lost in this run
+
+    def list(self) -> Sequence[Live]:
+        """All deployments of the workspace; repeated while it gives fewer than it counts (its order may change)."""
+        found: dict[str, Live] = {}
+        for _ in range(1 + RELISTS):
+            total = self._pass(found)
+            if len(found) >= total:
+                break
+        return tuple(found.values())
+
+    def read(self, id: str) -> Live | None:  # noqa: A002 - the port's name
+        """One deployment; None only for the provider's own `NotFound`."""
+        try:
+            return self._object("GET", f"/deployments/{segment(id)}")
+        except NotFoundError:
+            return None
+
+    def send(self, op: Operation, call: Call) -> Reply:
+        """Make the request that `call` names."""
+        if call.step == "create":
+            return self._create(op)
+        if op.id is None:
+            raise RejectedError(f"no id to {call.step}", provider=self._name)
+        path = f"/deployments/{segment(op.id)}"
+        memo = {call.step: True, "last": call.step}
+        if call.step == "confirm":
+            live = self.read(op.id)
+            return Reply(id=op.id, live=live, memo={"last": "confirm", "gone": live is None})
+        if call.step == "delete":
+            try:
+                return Reply(id=op.id, live=self._object("DELETE", path), memo=memo)
+            except NotFoundError:
+                return Reply(id=op.id, memo={**memo, "gone": True})
+        body = {name: op.desired[name] for name in _wanted(op, call.step)}
+        if call.step == "scale":
+            self._refuse_mixed(op)
+        if call.step == "overflow":
+            return Reply(id=op.id, live=self._overflow(path, body), memo=memo)
+        return Reply(id=op.id, live=self._object("PUT", f"{path}/{call.step}", body), memo=memo)
+
+    def look(self, waiting: Sequence[Operation]) -> Mapping[str, Live | None]:
+        """One list for all waiters."""
+        by_id = {live.id: live for live in self.list()}
+        return {op.address: by_id.get(op.id) if op.id is not None else None for op in waiting}
+
+    def find(self, op: Operation, call: Call) -> Reply | Conflict | None:
+        """A create whose answer was lost: same model name, same suffix, and all returned attributes agree."""
+        identity = PROVIDER.identity(op.desired)
+        alive = [live for live in self.list() if identity in live.identities and live.health != "deleting"]
+        if not alive:
+            return None
+        live = alive[0]
+        if len(alive) > 1:
+            ids = ", ".join(one.id for one in alive)
+            return Conflict(f"several deployments fit {identity}: {ids}", id=live.id)
+        differing = wire_format.differences(op.desired, live.attributes)
+        if differing:
+            return Conflict(f"{live.id} has that model and suffix, but differs in {', '.join(differing)}", id=live.id)
+        return Reply(id=live.id, live=live, memo={"gone": False, "last": call.step})
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._client.close()
+
+    def _pass(self, found: dict[str, Live]) -> int:
+        """Read all pages into `found` (by id), side by side after the first; how many objects they counted."""
+        objects, total = self._page(1)
+        found.update(objects)
+        pages = -(-total // wire_format.PAGE_SIZE) if total is not None else 1
+        if pages > 1:
+            with ThreadPoolExecutor(min(self._at_once, pages - 1)) as pool:
+                for objects, _ in pool.map(self._page, range(2, pages + 1)):
+                    found.update(objects)
+        while total is None and objects:  # a list that does not count ends with an empty page
+            pages += 1
+            objects, _ = self._page(pages)
+            found.update(objects)
+        return total or 0
+
+    def _page(self, number: int) -> tuple[dict[str, Live], int | None]:
+        params = {"page_no": str(number), "page_size": str(wire_format.PAGE_SIZE)}
+        page = self._output(self._request("GET", "/deployments", params=params))
+        items, total = page.get("deployments"), wire_format.whole_number(page.get("total"))
+        if not isinstance(items, list) or (total is not None and total > MOST):
+            raise BadAnswerError(
+                "a list of deployments without `deployments`, or of no sane length", provider=self._name
+            )
+        return {live.id: live for live in (wire_format.normalize(item, self._name) for item in items)}, total
+
+    def _create(self, op: Operation) -> Reply:
+        identity = PROVIDER.identity(op.desired) or ""
+        try:
+            live = self._object("POST", "/deployments", wire_format.create_body(op.desired))
+        except ProviderError as error:
+            if error.effect == "unknown":
+                self._unanswered.add(identity)
+            elif error.code == "Conflict" and identity in self._unanswered:
+                # An earlier create of this run got through after all: it is there, to be looked up, not refused.
+                summary = f"{error.message} (an earlier create, whose answer was lost, got through)"
+                raise UnavailableError(
+                    summary, provider=self._name, effect="unknown", status=error.status, code=error.code
+                ) from error
+            raise
+        return Reply(id=live.id, live=live, memo={"gone": False, "last": "create"})
+
+    def _overflow(self, path: str, body: Mapping[str, Json]) -> Live | None:
+        """The documented spelling of the path, then the newer one, where the server does not know the first."""
+        try:
+            answer = self._request("PUT", f"{path}/updateOverflowStrategy", body=body)
+        except RejectedError as error:
+            if error.status not in (404, 405):
+                raise
+            answer = self._request("PUT", f"{path}/update-overflowstrategy", body=body)
+        inner = wire_format.output(answer)
+        full = isinstance(inner, Mapping) and "deployed_model" in inner and "status" in inner
+        return wire_format.normalize(inner, self._name) if full else None
+
+    def _refuse_mixed(self, op: Operation) -> None:
+        want, have = op.desired.get("ptu_capacity"), op.live.attributes.get("ptu_capacity") if op.live else None
+        if isinstance(want, Mapping) and isinstance(have, Mapping) and wire_format.mixed_directions(want, have):
+            raise RejectedError(
+                "one figure of ptu_capacity would grow while another shrinks, which the provider refuses",
+                provider=self._name,
+                hint="let all of them grow first, apply, then let all of them shrink (or the other way round)",
+            )
+
+    def _object(self, method: str, path: str, body: Mapping[str, Json] | None = None) -> Live:
+        return wire_format.normalize(self._output(self._request(method, path, body=body)), self._name)
+
+    def _output(self, data: Json) -> Mapping[str, Json]:
+        inner = wire_format.output(data)
+        if not isinstance(inner, Mapping):
+            raise BadAnswerError("an answer without `output`", provider=self._name, effect="unknown")
+        return inner
+
+    def _request(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Mapping[str, Json] | None = None
+    ) -> Json:
+        try:
+            if body is None:
+                return self._client.request(method, path, params=params).data
+            return self._client.request(method, path, params=params, json=body).data
+        except ProviderError as error:
+            raise wire_format.translate(error) from error
+
+
+PROVIDER = ModelStudio()
