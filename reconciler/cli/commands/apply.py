@@ -1,0 +1,156 @@
+"""`apply` and `destroy`: show the plan, ask, execute, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.main import Globals, pass_globals
+from reconciler.cli.options import PLANNING_NAMES, lock_timeout, output_format, plan_options, planning, variables
+from reconciler.cli.run import print_plan, workspace
+from reconciler.diagnostics import Diagnostic, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.model import Plan
+    from reconciler.workspace import Workspace
+
+executing = (
+    click.option("--auto-approve", is_flag=True, help="Do not ask."),
+    click.option("--parallelism", type=click.IntRange(1, 10_000), default=10, show_default=True, metavar="N",
+                 help="Actions under way at once: the blast radius."),
+    lock_timeout,
+    click.option("--events", metavar="FILE", help="Write every event there as JSON lines."),
+    output_format("text", "json"),
+)  # fmt: skip
+
+
+def with_execution(function: Any) -> Any:
+    for option in reversed(executing):
+        function = option(function)
+    return function
+
+
+@click.command(
+    "apply",
+    epilog="\b\nExamples:\n  reconciler apply\n  reconciler apply --auto-approve --parallelism 50\n"
+    "  reconciler apply plan.json",
+)
+@click.argument("planfile", required=False)
+@variables
+@planning
+@with_execution
+@click.option(
+    "--same-as", metavar="PLANFILE", help="Plan anew; go on without asking only if the actions are the saved ones."
+)
+@pass_globals
+def apply_command(
+    run: Globals, planfile: str | None, var: tuple[str, ...], var_file: tuple[str, ...], auto_approve: bool,
+    parallelism: int, lock_timeout: str, events: str | None, format_: str, same_as: str | None, **options: Any,
+) -> int:  # fmt: skip
+    """Make the providers match the file; with PLANFILE carry out exactly that plan, without asking."""
+    from reconciler import workflow
+
+    if planfile and (same_as or any(options[name] for name in PLANNING_NAMES)):
+        raise UsageError(
+            Diagnostic("a plan file carries its own planning options", hint=f"reconciler apply {planfile}")
+        )
+    with workspace(run, var, var_file) as space:
+        if planfile:
+            source: Callable[[], workflow.Planned] = lambda: workflow.plan_from(space, Path(run.folder, planfile))  # noqa: E731
+            approve = accept
+        elif same_as:
+            source = lambda: workflow.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
+            approve = accept
+        else:
+            source = lambda: workflow.plan(space, plan_options(**options))  # noqa: E731
+            approve = asker(run, auto_approve, format_, "apply")
+        return execute(run, space, source, approve, parallelism, lock_timeout, events, format_, "apply")
+
+
+@click.command(
+    "destroy", epilog="\b\nExamples:\n  reconciler destroy\n  reconciler destroy --target chat --auto-approve"
+)
+@variables
+@click.option(
+    "--target", multiple=True, metavar="ADDR", help="Only this address and what depends on it (* and ? allowed)."
+)
+@with_execution
+@pass_globals
+def destroy_command(
+    run: Globals, var: tuple[str, ...], var_file: tuple[str, ...], target: tuple[str, ...], auto_approve: bool,
+    parallelism: int, lock_timeout: str, events: str | None, format_: str,
+) -> int:  # fmt: skip
+    """Undeploy all that the state holds, dependents first. Held by `prevent_undeploy` alone."""
+    from reconciler import workflow
+
+    with workspace(run, var, var_file) as space:
+        options = replace(plan_options(), target=target, destroy=True)
+        approve = asker(run, auto_approve, format_, "destroy")
+        return execute(
+            run,
+            space,
+            lambda: workflow.plan(space, options),
+            approve,
+            parallelism,
+            lock_timeout,
+            events,
+            format_,
+            "destroy",
+        )
+
+
+def accept(_plan: Plan) -> bool:
+    return True
+
+
+def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Callable[[Plan], bool]:
+    """What shows the plan and asks; without a terminal nothing is asked."""
+
+    def approve(plan: Plan) -> bool:
+        from reconciler.cli.commands.plan import differs
+
+        if format_ == "text":
+            print_plan(run, plan, "text")
+        if plan.refused:
+            raise RefusedError(*(Diagnostic(f"refused ({r.rule}): {r.message}") for r in plan.refused))
+        if auto_approve or not differs(plan):
+            return True
+        return run.console.ask(f"Do you want to {command} this plan to {plan.stack}?")
+
+    if not auto_approve and not run.console.can_ask:
+        raise UsageErrorWithoutTerminal(
+            Diagnostic(
+                f"{command} would have to ask, but there is no terminal",
+                hint=f"reconciler {command} --auto-approve, or save a plan and apply that: reconciler plan --out plan.json",
+            )
+        )
+    return approve
+
+
+class UsageErrorWithoutTerminal(RefusedError):
+    """Nothing is asked without a terminal (exit 1: the command line itself is right)."""
+
+
+def execute(
+    run: Globals, space: Workspace, source: Callable[[], Any], approve: Callable[[Plan], bool], parallelism: int,
+    lock_timeout: str, events: str | None, format_: str, command: str,
+) -> int:  # fmt: skip
+    """Lock, plan, ask, apply, report; the exit code."""
+    from reconciler import workflow
+    from reconciler.cli.progress import Progress
+    from reconciler.cli.run import print_report
+
+    with Progress.opened(run, format_, Path(run.folder, events) if events else None) as progress:
+        report = workflow.apply(
+            space, source, approve=approve, parallelism=parallelism, lock_timeout=lock_timeout, command=command,
+            emit=progress.emit, begin=progress.begin,
+        )  # fmt: skip
+    if report is None:
+        run.console.say("nothing was changed")
+        return 1
+    print_report(run, report, format_)
+    return workflow.exit_code(report)

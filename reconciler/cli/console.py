@@ -1,0 +1,119 @@
+"""The terminal: what goes to stdout, what to stderr, whether there are colours, and how a question is asked.
+
+The result goes to stdout and it alone; everything else goes to stderr. Decides nothing about content.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from reconciler.diagnostics import Diagnostic, ReconcilerError
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class OutputError(ReconcilerError):
+    """stdout can't be written: closed, or the disk behind it is full."""
+
+
+@dataclass(slots=True)
+class Console:
+    """Streams and their looks. `width` is that of the terminal on stderr or stdout, 100 without one."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    no_color: bool = False
+    log_level: str = "warning"
+    out: TextIO | None = field(default_factory=lambda: sys.stdout)
+    err: TextIO | None = field(default_factory=lambda: sys.stderr)
+
+    def result(self, text: str) -> None:
+        """Write the command's result to stdout. Raises OutputError where that is not possible."""
+        if not text.endswith("\n"):
+            text += "\n"
+        try:
+            if self.out is None:
+                raise OSError("stdout is closed")
+            self.out.write(text)
+            self.out.flush()
+        except UnicodeEncodeError as error:
+            raise OutputError(
+                Diagnostic("stdout can't carry this text", detail=str(error), hint="set PYTHONIOENCODING=utf-8")
+            ) from error
+        except BrokenPipeError:
+            # The reader has gone (`| head`): nothing more can be said there, and flushing at exit must not complain.
+            self.out = None
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends
+            raise OutputError(Diagnostic("can't write to stdout: the reader has closed the pipe")) from None
+        except (OSError, ValueError) as error:
+            self.out = None
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends
+            raise OutputError(Diagnostic("can't write to stdout", detail=str(error))) from error
+
+    def say(self, text: str = "") -> None:
+        """Write a line to stderr; a stderr that can't be written is no reason to stop."""
+        try:
+            if self.err is not None:
+                self.err.write(text + "\n")
+                self.err.flush()
+        except (OSError, ValueError):
+            self.err = None
+
+    def raw(self, text: str) -> None:
+        """Write control text of the live block to stderr as it is."""
+        try:
+            if self.err is not None:
+                self.err.write(text)
+                self.err.flush()
+        except (OSError, ValueError):
+            self.err = None
+
+    def log(self, level: str, text: str) -> None:
+        if LEVELS.index(level) >= LEVELS.index(self.log_level):
+            self.say(f"{level}: {text}")
+
+    def colored(self, stream: TextIO | None) -> bool:
+        """Colours on a terminal only, never under NO_COLOR or --no-color."""
+        if self.no_color or self.environ.get("NO_COLOR") or self.environ.get("TERM") == "dumb":
+            return False
+        return _is_terminal(stream)
+
+    @property
+    def color_out(self) -> bool:
+        return self.colored(self.out)
+
+    @property
+    def color_err(self) -> bool:
+        return self.colored(self.err)
+
+    @property
+    def width(self) -> int:
+        return shutil.get_terminal_size((100, 24)).columns if _is_terminal(self.err) or _is_terminal(self.out) else 100
+
+    @property
+    def live(self) -> bool:
+        """Whether progress may redraw lines: a terminal on stderr, and not a CI log."""
+        return _is_terminal(self.err) and not self.environ.get("CI") and self.environ.get("TERM") != "dumb"
+
+    @property
+    def can_ask(self) -> bool:
+        return _is_terminal(sys.stdin) and _is_terminal(self.err)
+
+    def ask(self, question: str, answer: str = "yes") -> bool:
+        """Ask on stderr; only the whole word counts."""
+        if self.err is None:
+            return False
+        self.err.write(f"\n{question}\n  Only '{answer}' is accepted: ")
+        self.err.flush()
+        return sys.stdin.readline().strip() == answer
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False

@@ -1,0 +1,113 @@
+"""Shows an apply while it runs: redrawn lines on a terminal, plain lines in a log, JSON lines where asked for.
+
+What a line says is decided by `render.progress`; this module only writes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from reconciler.cli.console import Console
+from reconciler.cli.main import Globals
+from reconciler.diagnostics import Diagnostic, FileError
+from reconciler.model import Event, Plan
+from reconciler.render.json import event_line
+from reconciler.render.progress import ProgressView
+
+REDRAW = 0.1  # seconds between two drawings of the live block
+TICK = 0.5  # seconds between two drawings while nothing happens, so that the times go on
+
+
+class Progress:
+    """Takes the events of one apply. `json_out`: the events are the result and go to stdout."""
+
+    def __init__(self, console: Console, *, json_out: bool, events: TextIO | None) -> None:
+        self._console, self._json_out, self._events = console, json_out, events
+        self._view = ProgressView(color=console.color_err)
+        self._drawn = 0
+        self._drawn_at = 0.0
+        self._guard = threading.RLock()
+        self._ended = threading.Event()
+        if console.live and not json_out:
+            threading.Thread(target=self._keep_ticking, name="progress", daemon=True).start()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, run: Globals, format_: str, events: Path | None) -> Iterator[Progress]:
+        """A progress whose events file is open; raises FileError where it can't be written."""
+        stream: TextIO | None = None
+        if events is not None:
+            try:
+                stream = events.open("w", encoding="utf-8")
+            except OSError as error:
+                raise FileError(Diagnostic(f"can't write events to {events}", detail=str(error.strerror))) from error
+        progress = cls(run.console, json_out=format_ == "json", events=stream)
+        try:
+            yield progress
+        finally:
+            progress.close()
+            if stream is not None:
+                stream.close()
+
+    def begin(self, plan: Plan) -> None:
+        """How many actions there will be."""
+        total = sum(1 for action in plan.actions if action.action != "none")
+        self._view = ProgressView(total, color=self._console.color_err)
+
+    def emit(self, event: Event) -> None:
+        """Take one event in and write what it says."""
+        now = time.monotonic()
+        with self._guard:
+            self._take(event, now)
+
+    def _take(self, event: Event, now: float) -> None:
+        self._view.apply(event, now)
+        if self._events is not None:
+            self._events.write(event_line(event) + "\n")
+            self._events.flush()
+        if self._json_out:
+            self._console.result(event_line(event))
+        elif self._console.live and event.event in ("started", "progress"):
+            self._tick(now)
+        else:
+            self._plain(event, now)
+
+    def close(self) -> None:
+        """Take the live block away."""
+        self._ended.set()
+        with self._guard:
+            if self._drawn:
+                self._draw([], time.monotonic())
+
+    def _keep_ticking(self) -> None:
+        while not self._ended.wait(TICK):
+            with self._guard:
+                if not self._ended.is_set():
+                    self._tick(time.monotonic())
+
+    def _tick(self, now: float) -> None:
+        """Redraw the live block, at most ten times a second."""
+        if now - self._drawn_at >= REDRAW:
+            self._draw(self._view.lines(now, self._console.width), now)
+
+    def _plain(self, event: Event, now: float) -> None:
+        line = self._view.plain(event, now)
+        if line is None:
+            return
+        if self._drawn:
+            self._draw([], now)
+        self._console.say(line)
+        self._drawn_at = 0.0
+
+    def _draw(self, lines: list[str], now: float) -> None:
+        up = f"\x1b[{self._drawn}F" if self._drawn else ""
+        text = up + "".join(f"\x1b[2K{line}\n" for line in lines)
+        if len(lines) < self._drawn:
+            text += "\x1b[J"
+        self._console.raw(text)
+        self._drawn, self._drawn_at = len(lines), now

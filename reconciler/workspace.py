@@ -1,0 +1,254 @@
+"""One run's view of the outside: where the file is, which state it means, which providers it reaches.
+
+Opens things when they are first needed and closes them at the end; decides nothing about what to do with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.diagnostics import Diagnostic, FileError, ReconcilerError, StateError, UsageError
+from reconciler.edge.backends.base import Backend, Base
+from reconciler.edge.backends.choose import open_backend, state_folder
+from reconciler.edge.environment import Environment
+from reconciler.model import ProviderConfig, Recorded, RecordedProvider, Refreshed, Secret, Stack, State
+from reconciler.provider import Provider, Wire
+from reconciler.registry import Registry, registry
+
+if TYPE_CHECKING:
+    from reconciler.core.source import Document
+    from reconciler.core.variables import Inputs
+
+DEFAULT_FILE = "reconciler.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a command line says about its surroundings. `folder` is `-C`, `file` is `-f`.
+
+    `say` takes a line for the user (stderr), `log` a level and a line. `placeholders` stand in for unset variables of
+    the environment (always in the sandbox; for `validate`, which needs no credentials).
+    """
+
+    folder: Path
+    file: Path | None
+    sandbox: bool
+    environment: Environment
+    say: Callable[[str], None]
+    log: Callable[[str, str], None]
+    command: str = "reconciler"
+    var: tuple[str, ...] = ()
+    var_files: tuple[str, ...] = ()
+    placeholders: bool = False
+
+
+@dataclass
+class Workspace:
+    """Everything a command works on. Use as a context manager: what was connected is closed at the end."""
+
+    invocation: Invocation
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._opened.close()
+
+    # --- the file ---------------------------------------------------------------------------------------------------
+    @cached_property
+    def source(self) -> Path:
+        """The desired-state file or folder, relative to `-C`. Raises FileError where there is none."""
+        typed = self.invocation.file or Path(DEFAULT_FILE)
+        if not Path(self.invocation.folder, typed).exists():
+            raise FileError(
+                Diagnostic(
+                    f"there is no {typed}"
+                    + ("" if self.invocation.file else f" in {self.invocation.folder.resolve()}"),
+                    hint="`reconciler init` writes a first one; -f names another file or folder, -C another place",
+                )
+            )
+        return typed
+
+    @cached_property
+    def base_folder(self) -> Path:
+        """The folder that relative paths of the file start at."""
+        place = Path(self.invocation.folder, self.source)
+        return place if place.is_dir() else place.parent
+
+    @cached_property
+    def document(self) -> Document:
+        from reconciler.edge.document import load_documents
+
+        return load_documents([self.source], self.invocation.folder)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The provider types that the file names, and those that the state names."""
+        return registry({*declared_types(self.document), *(entry.type for entry in self._recorded().values())})
+
+    def _recorded(self) -> Mapping[str, RecordedProvider]:
+        return self.base.state.providers if self.base.state else {}
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The whole file as a value. Raises FileError with all that is wrong with it."""
+        from reconciler.core.desired import build_stack
+
+        found = self.registry
+        return build_stack(self.document, schemas=found.schemas, types=found.types, inputs=self.inputs)
+
+    @cached_property
+    def configs(self) -> Mapping[str, ProviderConfig]:
+        """The providers of the file alone, as they are now."""
+        from reconciler.core.desired import load_providers_only
+
+        found = self.registry
+        return load_providers_only(self.document, schemas=found.schemas, types=found.types, inputs=self.inputs)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Variables from the command line, files and the environment."""
+        from reconciler.core.variables import Inputs
+        from reconciler.edge.document import load_values, read_value
+
+        call = self.invocation
+        return Inputs(
+            vars=assignments(call.var),
+            environ=call.environment.environ,
+            placeholder=call.sandbox or call.placeholders,
+            var_files=tuple((name, load_values(Path(name), call.folder)) for name in call.var_files),
+            read_value=read_value,
+        )
+
+    # --- the state --------------------------------------------------------------------------------------------------
+    @cached_property
+    def backend(self) -> Backend:
+        """Needs the file's `stack:` and `state:` alone, so that locks can be looked at whatever else is wrong."""
+        data = self.document.data
+        name, config = data.get("stack"), data.get("state")
+        if not isinstance(name, str) or not isinstance(config, Mapping | None):
+            raise FileError(
+                Diagnostic(f"{self.source} does not say which stack it is", hint="stack: my-stack  ([a-z0-9-]{1,63})")
+            )
+        call = self.invocation
+        return open_backend(config, self.base_folder, name, call.environment, sandbox=call.sandbox)
+
+    @cached_property
+    def base(self) -> Base:
+        """The state as first read by this run; `reread` forgets it."""
+        base = self.backend.read()
+        for note in base.notes:
+            self.invocation.say(f"{note.severity}: {note.summary}" + (f"; {note.hint}" if note.hint else ""))
+        return base
+
+    def reread(self) -> Base:
+        """Read the state again, e.g. once the lock is held."""
+        self.__dict__.pop("base", None)
+        return self.base
+
+    def state_or_error(self) -> State:
+        """The state. Raises StateError where there is none yet."""
+        if self.base.state is None:
+            raise StateError(
+                Diagnostic(f"there is no state yet at {self.backend.location}", hint="`reconciler apply` makes one")
+            )
+        return self.base.state
+
+    # --- the providers ----------------------------------------------------------------------------------------------
+    def provider_configs(self, stack: Stack) -> dict[str, ProviderConfig]:
+        """The file's providers, and those that only the state still names, with their recorded settings."""
+        configs = dict(stack.providers)
+        for key, recorded in self._recorded().items():
+            used = (
+                any(entry.provider == key for entry in self.base.state.deployments.values())
+                if self.base.state
+                else False
+            )
+            if key not in configs and used:
+                configs[key] = ProviderConfig(key, recorded.type, recorded.settings, recorded.scope)
+        return configs
+
+    def connect(self, configs: Mapping[str, ProviderConfig], stack: Stack | None) -> dict[str, Provider]:
+        """Talk to these providers. Raises with the diagnostics of all that can't be reached for want of credentials."""
+        call = self.invocation
+        wire = Wire(log=(lambda line: call.log("debug", line)))
+        if call.sandbox:
+            configs, credentials, wire = self._sandboxed(configs, stack, wire)
+        else:
+            credentials = {key: self._credentials(config) for key, config in configs.items()}
+        connected: dict[str, Provider] = {}
+        problems: list[Diagnostic] = []
+        for key, config in configs.items():
+            try:
+                provider = self.registry.types[config.type].connect(config, credentials[key], wire)
+            except ReconcilerError as error:
+                problems += [replace(item, provider=key) for item in error.diagnostics]
+                continue
+            self._opened.callback(provider.close)
+            connected[key] = provider
+        if problems:
+            raise ReconcilerError(*problems)
+        return connected
+
+    def _credentials(self, config: ProviderConfig) -> dict[str, str]:
+        """By the schema's names: what the file refers to, else the provider's own environment variables."""
+        environ = self.invocation.environment.environ
+        found: dict[str, str] = {}
+        for name, variable in self.registry.schemas[config.type].credentials.items():
+            given = config.credentials.get(name)
+            value = given.value if isinstance(given, Secret) else environ.get(variable)
+            if value:
+                found[name] = str(value)
+        return found
+
+    def _sandboxed(
+        self, configs: Mapping[str, ProviderConfig], stack: Stack | None, wire: Wire
+    ) -> tuple[Mapping[str, ProviderConfig], dict[str, dict[str, str]], Wire]:
+        from reconciler.sandbox.mount import open_sandbox, transport
+        from reconciler.sandbox.setup import prepare
+
+        sandbox = open_sandbox(self.sandbox_folder)
+        prepared = prepare(sandbox, configs, stack)
+        for line in prepared.created:
+            self.invocation.say(f"sandbox: {line}")
+        return prepared.configs, prepared.credentials, replace(wire, transport=transport(sandbox))
+
+    @property
+    def sandbox_folder(self) -> Path:
+        """Where the simulators keep their data."""
+        return state_folder(self.document.data.get("state"), self.base_folder) / "sandbox" / "data"
+
+    def fetch(
+        self, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], state: State | None
+    ) -> Refreshed:
+        """List every given provider side by side; see `engine.fetch`."""
+        from reconciler.engine.fetch import fetch
+
+        recorded: dict[str, list[Recorded]] = {}
+        for entry in (state.deployments if state else {}).values():
+            recorded.setdefault(entry.provider, []).append(entry)
+        capabilities = {key: self.registry.types[configs[key].type].capabilities for key in providers}
+        return fetch(providers, recorded, capabilities)
+
+
+def assignments(words: Collection[str]) -> dict[str, str]:
+    """`K=V` words by name, a later one wins. Raises UsageError."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(Diagnostic(f"--var wants NAME=VALUE, not {name!r}", hint="--var replicas=3"))
+        found[name] = value
+    return found
+
+
+def declared_types(document: Document) -> Collection[str]:
+    """The provider types that a file names under `providers:` (`neevcloud.eu` is of type `neevcloud`)."""
+    section = document.data.get("providers")
+    return {str(key).partition(".")[0] for key in section} if isinstance(section, Mapping) else set()
