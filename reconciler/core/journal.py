@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import ClassVar, Literal, TypeAlias
 from zlib import crc32
 
@@ -99,6 +99,9 @@ Record: TypeAlias = (
 )
 
 
+_RUN = tuple(item.name for item in fields(RunStarted))
+
+
 @dataclass(frozen=True, slots=True)
 class LastRun:
     """The last command that wrote. `result` is None while it runs, and for ever if it was killed; `step` is the last
@@ -164,8 +167,7 @@ def _fields(record: Record) -> dict[str, Json]:
         case ProvidersSet(providers):
             return {"providers": {key: provider_to_json(providers[key]) for key in sorted(providers)}}
         case RunStarted():
-            version: dict[str, Json] = {"version": JOURNAL_VERSION}
-            return version | {name: getattr(record, name) for name in RunStarted.__dataclass_fields__}
+            return {"version": JOURNAL_VERSION, **asdict(record)}
         case IntentClosed(id, result):
             return {"id": id, "result": result}
         case EntryRemoved(address):
@@ -204,11 +206,11 @@ def replay(state: State | None, data: bytes | Sequence[bytes], *, file: str = "t
     raw = data if isinstance(data, bytes) else b"".join(line.rstrip(b"\n") + b"\n" for line in data)
     records, torn = read_lines(raw, file=file)
     folding = _Folding(state, file)
-    for fields in records:
+    for record in records:
         try:
-            folding.take(fields)
+            folding.take(record)
         except (KeyError, TypeError) as error:
-            raise _unusable(file, f"a {fields.get('record')!s:.40} record lacks or misuses {error!s:.80}") from None
+            raise _unusable(file, f"a {record.get('record')!s:.40} record lacks or misuses {error!s:.80}") from None
     return folding.result(torn)
 
 
@@ -234,42 +236,42 @@ class _Folding:
             self.outputs, self.providers = self.snapshot.outputs, self.snapshot.providers
             self.serial = self.snapshot.serial
 
-    def take(self, fields: dict[str, Json]) -> None:
-        match fields["record"]:
+    def take(self, record: dict[str, Json]) -> None:
+        match record["record"]:
             case RunStarted.kind:
-                self._start(fields)
+                self._start(record)
             case RunEnded.kind:
-                self.ended = str(fields["result"])
+                self.ended = str(record["result"])
             case IntentWritten.kind:
-                entry = recorded_from_json(fields["entry_address"], fields["entry"], file=self.file)
+                entry = recorded_from_json(record["entry_address"], record["entry"], file=self.file)
                 names = ("id", "address", "verb", "step")
-                intent = Intent(**{name: fields[name] for name in names}, entry=entry, memo=fields["memo"])
+                intent = Intent(**{name: record[name] for name in names}, entry=entry, memo=record["memo"])
                 self.intents[intent.id] = intent
                 self.step = f"{intent.verb} {intent.address}: {intent.step}"
             case IntentClosed.kind:
-                self.intents.pop(fields["id"], None)
+                self.intents.pop(record["id"], None)
             case EntrySet.kind:
                 if self._counts():
-                    entry = recorded_from_json(fields["address"], fields["entry"], file=self.file)
+                    entry = recorded_from_json(record["address"], record["entry"], file=self.file)
                     self.deployments[entry.address] = entry
-                self.step = f"{fields['address']} recorded"
+                self.step = f"{record['address']} recorded"
             case EntryRemoved.kind:
                 if self._counts():
-                    self.deployments.pop(fields["address"], None)
-                self.step = f"{fields['address']} removed"
+                    self.deployments.pop(record["address"], None)
+                self.step = f"{record['address']} removed"
             case OutputsSet.kind:
                 if self._counts():
-                    self.outputs = dict(fields["outputs"])
+                    self.outputs = dict(record["outputs"])
             case ProvidersSet.kind:
                 if self._counts():
-                    self.providers = providers_from_json(fields["providers"], file=self.file)
+                    self.providers = providers_from_json(record["providers"], file=self.file)
             case other:
                 raise _newer(self.file, f"it holds a record of kind {other!s:.40}")
 
-    def _start(self, fields: dict[str, Json]) -> None:
-        if fields["version"] > JOURNAL_VERSION:
-            raise _newer(self.file, f"it has journal version {fields['version']}")
-        self.run = RunStarted(**{name: fields[name] for name in RunStarted.__dataclass_fields__})
+    def _start(self, record: dict[str, Json]) -> None:
+        if record["version"] > JOURNAL_VERSION:
+            raise _newer(self.file, f"it has journal version {record['version']}")
+        self.run = RunStarted(**{name: record[name] for name in _RUN})
         self.ended, self.step = None, ""
 
     def _counts(self) -> bool:
