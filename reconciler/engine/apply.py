@@ -1,0 +1,176 @@
+"""Apply a plan: obey its actions, keep the journal, tell the events, report. Plans nothing anew.
+
+What an apply writes down without asking any provider (moves, flags, forgotten deployments, outputs) is done here; the
+rest is `scheduler.Owner` with the rules of `operate.Operate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from reconciler.core.live_index import LiveIndex
+from reconciler.core.moves import rename
+from reconciler.core.record import settle
+from reconciler.core.schema import ProviderSchema
+from reconciler.diagnostics import Diagnostic, ReconcilerError
+from reconciler.engine.clock import Clock
+from reconciler.engine.entries import Entries, deposed
+from reconciler.engine.graph import Node, nodes
+from reconciler.engine.job import Job, Step
+from reconciler.engine.lane import Lane, open_lane
+from reconciler.engine.ledger import Journal, Ledger, Run
+from reconciler.engine.operate import Operate, World
+from reconciler.engine.scheduler import Owner
+from reconciler.engine.stop import StopSignal
+from reconciler.engine.values import SecretLookup, Values
+from reconciler.engine.workers import ThreadWorkers, Workers
+from reconciler.model import Event, Outcome, Plan, ProviderConfig, Recorded, Refreshed, Report, State
+from reconciler.provider import Provider, ProviderType
+
+PARALLELISM = 10
+
+
+def apply(
+    plan: Plan,
+    state: State,
+    refreshed: Refreshed,
+    *,
+    providers: Mapping[str, Provider],
+    configs: Mapping[str, ProviderConfig],
+    types: Mapping[str, ProviderType],
+    schemas: Mapping[str, ProviderSchema],
+    journal: Journal,
+    run: Run,
+    clock: Clock,
+    emit: Callable[[Event], None],
+    stop: StopSignal,
+    parallelism: int = PARALLELISM,
+    secrets: SecretLookup | None = None,
+    workers: Callable[[int], Workers] = ThreadWorkers,
+) -> Report:
+    """Carry out `plan` on top of `state` (the lock is held, the plan is not stale) and say how each action ended.
+
+    `refreshed` is what the providers had just before. `providers` and `configs` are by provider key, those that only
+    the state names included; `types` and `schemas` by provider type. `secrets` resolves `env` and `var` references that
+    stand beside a deployment's in one unknown value. At most `parallelism` actions are under way at once. Events are
+    emitted on this thread, after what they tell is on disk.
+
+    The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected (nothing
+    was done), and whatever `journal` or `emit` raises: then the journal tells the next run where this one ended.
+    """
+    ledger = Ledger(state, journal, clock, run, sum(1 for action in plan.actions if action.action != "none"))
+    entries = Entries(types=types, schemas=schemas, digest_key=state.digest_key, clock=clock)
+    world = World(
+        lineage=state.lineage,
+        live=LiveIndex(refreshed),
+        entries=entries,
+        values=Values(ledger.entries, secrets),
+        ledger=ledger,
+        clock=clock,
+        forced=frozenset(plan.options.replace),
+        settings={key: config.settings for key, config in configs.items()},
+    )
+    recorded = rename(state.deployments, plan.moved)
+    made = nodes(plan, recorded)
+    jobs, steps, lanes = _steps(made, recorded, providers, configs, types, state)
+    forgotten = [action for action in plan.actions if action.action == "forget"]
+    if not steps and not forgotten and not plan.state_changes and not plan.moved:
+        return Report((), state, state.outputs)
+    _write_down(plan, world, recorded)
+    for action in forgotten:
+        ledger.drop(action.address)
+    ledger.sync()
+    for action in forgotten:
+        emit(Event("started", action.address, "forget", id=action.id))
+        emit(Event("done", action.address, "forget", id=action.id, elapsed=0.0))
+    if steps:
+        pool = workers(sum(lane.most for lane in lanes))
+        try:
+            owner = Owner(
+                lanes=lanes, workers=pool, clock=clock, ledger=ledger, emit=emit, stop=stop, parallelism=parallelism
+            )
+            owner.run(Operate(world, owner), steps)
+        finally:
+            pool.close()
+    return _report(plan, world, jobs, stop)
+
+
+def _steps(
+    made: Sequence[Node],
+    recorded: Mapping[str, Recorded],
+    providers: Mapping[str, Provider],
+    configs: Mapping[str, ProviderConfig],
+    types: Mapping[str, ProviderType],
+    state: State,
+) -> tuple[dict[str, Job], list[Step], list[Lane]]:
+    """Jobs by address, their steps, and a lane for each provider that they need."""
+    jobs: dict[str, Job] = {}
+    lanes: dict[str, Lane] = {}
+    steps: list[Step] = []
+    for node in made:
+        key, address = node.provider, node.action.address
+        if key not in lanes:
+            lanes[key] = _lane(key, address, providers, configs, types, state)
+        first = address not in jobs
+        if first:
+            jobs[address] = Job(node.action, steps=0)
+        jobs[address].steps += 1
+        record = address
+        if node.action.create_first and node.name == "undeploy" and address in recorded:
+            record = deposed(address, recorded[address].generation)
+        steps.append(Step(node, jobs[address], lanes[key], record, first=first))
+    return jobs, steps, list(lanes.values())
+
+
+def _lane(
+    key: str,
+    address: str,
+    providers: Mapping[str, Provider],
+    configs: Mapping[str, ProviderConfig],
+    types: Mapping[str, ProviderType],
+    state: State,
+) -> Lane:
+    config, known = configs.get(key), state.providers.get(key)
+    type_name = config.type if config is not None else known.type if known is not None else key.partition(".")[0]
+    if key not in providers or type_name not in types:
+        summary = f"{address} needs provider {key}, which is not connected"
+        raise ReconcilerError(Diagnostic(summary, address=address, provider=key, hint="add it under providers:"))
+    return open_lane(key, providers[key], types[type_name], config)
+
+
+def _write_down(plan: Plan, world: World, recorded: Mapping[str, Recorded]) -> None:
+    """Moves, settings, and what the plan's state changes say."""
+    ledger = world.ledger
+    ledger.put(*recorded.values())
+    for source, _ in plan.moved:
+        if source not in recorded:
+            ledger.drop(source)
+    ledger.providers({**ledger.recorded_providers, **plan.providers})
+    settled = settle(plan, ledger.entries, digest_key=world.entries.digest_key, now=world.clock.now())
+    ledger.put(*settled.entries)
+    for address in settled.removed:
+        ledger.drop(address)
+
+
+def _report(plan: Plan, world: World, jobs: Mapping[str, Job], stop: StopSignal) -> Report:
+    """Close the run and gather how it went."""
+    ledger = world.ledger
+    outcomes: list[Outcome] = []
+    for action in plan.actions:
+        job = jobs.get(action.address)
+        if action.action == "forget":
+            outcomes.append(Outcome(action.address, "forget", "done", id=action.id))
+        elif job is not None and job.result is not None:
+            quiet = action.action == "none" and job.result in ("done", "unchanged", "skipped")
+            if not quiet:
+                outcomes.append(
+                    Outcome(action.address, action.action, job.result, job.elapsed, job.error, job.id, job.health)
+                )
+    good = all(outcome.result in ("done", "unchanged") for outcome in outcomes)
+    interrupted = stop.requested and not good
+    used = {entry.provider for entry in ledger.entries.values()}
+    kept = {key: known for key, known in ledger.recorded_providers.items() if key in used or key in plan.providers}
+    ledger.providers(kept)
+    ledger.outputs(world.values.outputs(plan.outputs, ledger.recorded_outputs))
+    ledger.end("interrupted" if interrupted else "done" if good else "failed")
+    return Report(tuple(outcomes), ledger.state(), ledger.recorded_outputs, interrupted)

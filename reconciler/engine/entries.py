@@ -1,0 +1,97 @@
+"""What the state says about a step's deployment at each moment. The rules of a finished record are core/record.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reconciler.core.record import record
+from reconciler.core.schema import ProviderSchema
+from reconciler.core.tree import plain
+from reconciler.engine.clock import Clock
+from reconciler.engine.job import Step
+from reconciler.model import Desired, Health, Live, Pending, Recorded, Verb
+from reconciler.provider import ProviderType
+
+
+def deposed(address: str, generation: int) -> str:
+    """Where the old deployment of a create-first replace stands until it is undeployed: an instance-like address, so
+    that a run killed in between leaves two entries, and the next plan undeploys the one that nothing declares."""
+    base, _, key = address.partition("[")
+    name = f"replaced-{generation}"
+    return f'{base}["{name}"]' if not key else f'{base}["{key[1:-2]}-{name}"]'
+
+
+class Entries:
+    """Makes records of deployments under way. `types` and `schemas` are by provider type."""
+
+    def __init__(
+        self,
+        *,
+        types: Mapping[str, ProviderType],
+        schemas: Mapping[str, ProviderSchema],
+        digest_key: str,
+        clock: Clock,
+    ) -> None:
+        self.types, self.schemas, self.digest_key, self._clock = types, schemas, digest_key, clock
+
+    def settled(self, desired: Desired, live: Live, prior: Recorded | None, generation: int | None = None) -> Recorded:
+        """The record of a deployment that is as desired, nothing having been sent."""
+        return record(
+            desired,
+            identity=self.identity(desired, prior),
+            digest_key=self.digest_key,
+            now=self._clock.now(),
+            prior=prior,
+            live=live,
+            generation=generation,
+        )
+
+    def identity(self, desired: Desired, prior: Recorded | None) -> str:
+        """What the provider knows it by; what was recorded where the spec does not say."""
+        wanted = self.types[desired.type].identity(plain(desired.spec))
+        return wanted if wanted is not None else prior.identity if prior is not None else ""
+
+    def of(self, step: Step, *, pending: Pending | None, health: Health | None = None) -> Recorded:
+        """The record of the step's deployment as it is now; `pending` says what is not finished about it."""
+        op, live, desired, prior = step.operation, step.operation.live, step.job.desired, step.prior
+        now, deploys = self._clock.now(), step.node.name == "deploy"
+        known: Health = health or (live.health if live is not None else "pending" if pending is not None else "unknown")
+        status = live.status if live is not None else step.status
+        created = {**(prior.created if prior is not None else {}), **op.created}
+        if prior is not None and (op.verb == "undeploy" or desired is None or (pending is not None and not deploys)):
+            # What was not finished is not written down as applied: a value that the provider never returns would
+            # otherwise look as if it had been sent.
+            return replace(
+                prior, address=step.record, id=op.id if op.id is not None else prior.id, created=created,
+                health=known, status=status, pending=pending, updated_at=now,
+            )  # fmt: skip
+        if desired is None:
+            raise ValueError(f"{step.address} has neither a record nor a declaration")
+        entry = record(
+            desired,
+            identity=self.identity(desired, prior),
+            digest_key=self.digest_key,
+            now=now,
+            prior=prior,
+            live=live,
+            id=op.id,
+            created=created,
+            health=known,
+            status=status,
+            pending=pending,
+            generation=step.job.action.generation if deploys else None,
+            deployed=deploys,
+        )
+        waited = prior is not None and prior.pending is not None and prior.pending.verb == "deploy"
+        if deploys and pending is not None:
+            entry = replace(entry, deployed_at=prior.deployed_at if prior is not None else "")
+        elif waited and pending is None:
+            entry = replace(entry, deployed_at=now)
+        return entry if op.id is None or entry.id is not None else replace(entry, id=op.id)
+
+    def pending(self, step: Step, verb: Verb, cause: str) -> Pending:
+        """What is unfinished since this step began, or since an earlier run began the same."""
+        before = step.prior.pending if step.prior is not None else None
+        since = before.since if before is not None and before.verb == verb else step.begun
+        return Pending(verb, since, cause)

@@ -1,0 +1,199 @@
+"""After a killed run: ask the providers what became of the creating requests whose outcome is not on disk.
+
+Reads only. What it finds is told and planned with in memory; `records` is what a command that holds the lock writes
+down. No rule here looks at a clock: a match is ours because the list just before the request lacked it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from reconciler.core.findings import Finding
+from reconciler.core.journal import EntrySet, IntentClosed, LastRun, Record
+from reconciler.core.schema import ProviderSchema
+from reconciler.engine.clock import Clock
+from reconciler.engine.entries import deposed
+from reconciler.engine.values import agrees
+from reconciler.engine.workers import ThreadWorkers, Workers
+from reconciler.model import Intent, Recorded, State
+from reconciler.provider import Call, Conflict, Operation, Provider, ProviderError, Reply
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of one open intent; more than one finding where an old deployment stands aside for the new one."""
+
+    intent: Intent
+    findings: tuple[Finding, ...]
+
+
+def resolve_intents(
+    intents: Sequence[Intent],
+    *,
+    state: State,
+    providers: Mapping[str, Provider],
+    schemas: Mapping[str, ProviderSchema],
+    last_run: LastRun | None,
+    clock: Clock,
+    timeouts: Mapping[str, float] | None = None,
+    workers: Callable[[int], Workers] = ThreadWorkers,
+) -> tuple[Resolution, ...]:
+    """Look each open intent up at its provider, side by side.
+
+    `providers` is by key, `schemas` by type. With `timeouts` (seconds a request may take, by provider key), for a
+    command that is going to create again, what one look lacks counts as absent only after that time and a second look;
+    without, for a plan, after one. A provider that is missing or does not answer leaves its intents unclear.
+    """
+    answers = _ask(intents, state, providers, workers)
+    if timeouts is not None:
+        again = [intent for intent in intents if answers[intent.id] is None]
+        if again:
+            clock.sleep(max(timeouts.get(intent.entry.provider, 0.0) for intent in again))
+            answers.update(_ask(again, state, providers, workers))
+    return tuple(
+        Resolution(intent, tuple(_judge(intent, answers[intent.id], state, schemas, _story(intent, last_run))))
+        for intent in intents
+    )
+
+
+def findings(resolutions: Iterable[Resolution]) -> tuple[Finding, ...]:
+    """All findings, in the order of the intents: for the planner."""
+    return tuple(finding for resolution in resolutions for finding in resolution.findings)
+
+
+def records(resolutions: Iterable[Resolution]) -> tuple[Record, ...]:
+    """What to append to the journal while holding the lock. An unclear intent stays open; entries come before the
+    closing, so that a torn tail leaves the intent open."""
+    made: list[Record] = []
+    for resolution in resolutions:
+        what = resolution.findings[-1].what
+        if what == "found":
+            made += [EntrySet(finding.entry) for finding in resolution.findings if finding.entry is not None]
+            made.append(IntentClosed(resolution.intent.id, "answered"))
+        elif what == "absent":
+            made.append(IntentClosed(resolution.intent.id, "absent"))
+    return tuple(made)
+
+
+def _ask(
+    intents: Sequence[Intent], state: State, providers: Mapping[str, Provider], workers: Callable[[int], Workers]
+) -> dict[str, object]:
+    """By intent id: Reply, Conflict, None, or the ProviderError; a provider that is not there gives a text."""
+    answers: dict[str, object] = {
+        intent.id: f"provider {intent.entry.provider} is not connected"
+        for intent in intents
+        if intent.entry.provider not in providers
+    }
+    asked = [intent for intent in intents if intent.id not in answers]
+    if not asked:
+        return answers
+    pool = workers(_AT_ONCE)
+    try:
+        for intent in asked:
+            call = Call(intent.step, creates=True)
+            pool.submit(intent.id, partial(providers[intent.entry.provider].find, _operation(intent, state), call))
+        while len(answers) < len(intents):
+            for result in pool.collect(None):
+                if result.error is not None and not isinstance(result.error, ProviderError):
+                    raise result.error
+                answers[result.token] = result.error if result.error is not None else result.value
+    finally:
+        pool.close()
+    return answers
+
+
+def _operation(intent: Intent, state: State) -> Operation:
+    """The operation as far as it was written down: sensitive values are digests, the call's own arguments are gone."""
+    return Operation(
+        verb=intent.verb,
+        address=intent.address,
+        mark=f"reconciler:{state.lineage}/{intent.address}/{intent.id}",
+        desired=intent.entry.spec,
+        prior=state.deployments.get(intent.address),
+        memo={key: value for key, value in intent.memo.items() if key not in ("lacked", "create_first")},
+        id=intent.entry.id,
+        created=intent.entry.created,
+    )
+
+
+def _judge(
+    intent: Intent, answer: object, state: State, schemas: Mapping[str, ProviderSchema], story: str
+) -> Iterable[Finding]:
+    address = intent.address
+    prior = state.deployments.get(address)
+    match answer:
+        case None:
+            message = f"{story} It is not there, so it will be done again."
+            yield Finding(address, "absent", message, prior)
+        case Reply() as reply:
+            problem = _not_ours(intent, reply, state, schemas)
+            if problem:
+                yield _unclear(intent, story, problem, reply.id)
+                return
+            entry = _entry(intent, reply)
+            if intent.memo.get("create_first") and prior is not None and prior.id not in (None, entry.id):
+                aside = replace(
+                    prior,
+                    address=deposed(address, prior.generation),
+                    lifecycle=replace(prior.lifecycle, prevent_undeploy=False),
+                )
+                message = f"The deployment that {address} replaces ({prior.id}) is still there; it goes next."
+                yield Finding(aside.address, "found", message, aside)
+            where = f" (id {entry.id})" if entry.id else ""
+            yield Finding(address, "found", f"{story} It took effect{where} and is recorded.", entry)
+        case Conflict(message, id_):
+            yield _unclear(intent, story, message, id_)
+        case ProviderError() as error:
+            message = f"{story} It can't be told what became of it: {error.message}."
+            again = f"Run the command again when {intent.entry.provider} answers."
+            yield Finding(address, "unclear", f"{message} {again}", prior)
+        case _:
+            message = f"{story} It can't be told what became of it: {answer}. Add it under providers: and run again."
+            yield Finding(address, "unclear", message, prior)
+
+
+def _not_ours(intent: Intent, reply: Reply, state: State, schemas: Mapping[str, ProviderSchema]) -> str:
+    """Why something found can't be shown to be ours; empty where it can."""
+    if not intent.memo.get("lacked"):
+        return "one of that name was there before the request"
+    if reply.live is None:
+        return ""
+    differs = agrees(intent.entry, reply.live, schemas[intent.entry.type], state.digest_key)
+    return f"it differs in {', '.join(differs)}" if differs else ""
+
+
+def _unclear(intent: Intent, story: str, problem: str, id_: str | None) -> Finding:
+    address = intent.address
+    take = f"`reconciler import {address} {id_}`" if id_ else f"`reconciler import {address} ID`"
+    message = (
+        f"{story} What is there can't be shown to be ours: {problem}. "
+        f"Choose: {take} takes it over; `reconciler state rm {address}` gives up the step; "
+        "or undeploy it at the provider and run again."
+    )
+    return Finding(address, "unclear", message, None)
+
+
+def _entry(intent: Intent, reply: Reply) -> Recorded:
+    """What the state says from now on: the intent's entry with what the provider gave."""
+    entry, live = intent.entry, reply.live
+    return replace(
+        entry,
+        id=reply.id if reply.id is not None else entry.id,
+        created={**entry.created, **reply.created},
+        computed={**entry.computed, **live.computed} if live is not None else entry.computed,
+        health=live.health if live is not None else entry.health,
+        status=live.status if live is not None else entry.status,
+    )
+
+
+def _story(intent: Intent, last_run: LastRun | None) -> str:
+    """Who left the step open."""
+    step = f"at step {intent.step} of {intent.verb} {intent.address}"
+    if last_run is None:
+        return f"An earlier run ended {step}."
+    run = last_run.started
+    return f"The last run (`{run.command}`, {run.user} on {run.host}, {run.at}) ended {step}."
