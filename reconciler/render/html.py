@@ -148,7 +148,7 @@ def _details(action: Action) -> list[str]:
     if steps := view.steps(action):
         facts.append(f"steps: {steps}")
     if action.depends_on:
-        facts.append(f"{'before' if action.action == 'undeploy' else 'after'}: {values.listed(action.depends_on)}")
+        facts.append(f"depends on: {values.listed(action.depends_on)}")
     out += ["<ul>", *(f"<li>{_text(fact)}</li>" for fact in facts)]
     out += [*(f'<li class="note">{_text(note)}</li>' for note in action.notes), "</ul>"]
     rows = [_change(item) for item in view.shown(action)]

@@ -51,7 +51,7 @@ def plan_markdown(
     sections = [
         _refused(plan),
         _unreadable(plan),
-        _lines("line of the summary", 1, [*_circumstances(plan), *_cost(plan)]),
+        _lines("summary line", 1, [*_circumstances(plan), *_cost(plan)]),
         _table(actions),
         _lines("note", 15, [f"- {markdown_code(note, limit=600)}" for note in plan.notes]),
         _lines("warning", 15, [f"- {item.severity}: {_complaint(item)}" for item in plan.warnings]),
@@ -78,7 +78,7 @@ def drift_markdown(plan: Plan, *, max_bytes: int | None = None, command: str = "
     ]
     sections = [
         _unreadable(plan),
-        _lines("line of the summary", 1, _circumstances(plan)),
+        _lines("summary line", 1, _circumstances(plan)),
         _drift(plan, 2),
         _lines("note", 15, [f"- {markdown_code(note, limit=600)}" for note in plan.notes]),
         _lines("warning", 15, [f"- {item.severity}: {_complaint(item)}" for item in plan.warnings]),
@@ -149,7 +149,7 @@ def _circumstances(plan: Plan) -> list[str]:
 
 
 def _cost(plan: Plan) -> list[str]:
-    return [f"- Cost: {text}" for text in values.totals(plan.costs)]
+    return [f"- Cost: {markdown_code(text)}" for text in values.totals(plan.costs)]
 
 
 def _lines(name: str, weight: int, texts: Iterable[str]) -> _Section:
@@ -163,7 +163,7 @@ def _refused(plan: Plan) -> _Section:
 
 def _unreadable(plan: Plan) -> _Section:
     rows = [f"- {_complaint(item)}" for item in plan.unreadable]
-    return _Section("unreadable", "**Could not be read:**\n", tuple((0, row) for row in rows))
+    return _Section("unreadable provider", "**Could not be read:**\n", tuple((0, row) for row in rows))
 
 
 def _complaint(item: Diagnostic) -> str:
@@ -192,7 +192,7 @@ def _table(actions: Sequence[Action]) -> _Section:
         )
         rows.append((2 + view.IMPORTANCE.index(action.action), f"| {' | '.join(cells)} |"))
     return _Section(
-        "row of the table",
+        "table row",
         "| action | deployment | provider | reason | cost |\n| --- | --- | --- | --- | --- |",
         tuple(rows),
     )
@@ -204,9 +204,9 @@ def _details(actions: Sequence[Action]) -> _Section:
         state = " open" if action.action in _OPEN else ""
         summary = f"{view.SYMBOLS[action.action]} {action.action} <code>{html_text(action.address, 100)}</code>"
         body = "\n".join(markdown_fence(_detail_lines(action), "diff"))
-        text = f"<details{state}><summary>{summary}</summary>\n\n{body}\n\n</details>\n"
+        text = f"\n<details{state}><summary>{summary}</summary>\n\n{body}\n\n</details>"
         parts.append((20 + view.IMPORTANCE.index(action.action), text))
-    return _Section("detail", "#### Details\n", tuple(parts), skip_big=True)
+    return _Section("detail", "#### Details", tuple(parts), skip_big=True)
 
 
 def _detail_lines(action: Action) -> list[str]:
@@ -218,7 +218,7 @@ def _detail_lines(action: Action) -> list[str]:
     if steps := view.steps(action):
         out.append(f"  steps: {steps}")
     if action.depends_on:
-        out.append(f"  {'before' if action.action == 'undeploy' else 'after'}: {values.listed(action.depends_on)}")
+        out.append(f"  depends on: {values.listed(action.depends_on)}")
     out += [f"! {line(note, 1000)}" for note in action.notes]
     for item in view.shown(action):
         forced = "  (forces replacement)" if item.forces_replacement else ""
@@ -244,7 +244,7 @@ def _drift(plan: Plan, weight: int) -> _Section:
         (weight, f"- {markdown_code(item.address, limit=100)}: {markdown_code(view.drift_line(item), limit=600)}")
         for item in view.of_kind(plan, "changed", "missing")
     ]
-    return _Section("drift", "**Changed outside since the last apply:**\n", tuple(rows))
+    return _Section("drift line", "**Changed outside since the last apply:**\n", tuple(rows))
 
 
 def _unmanaged(plan: Plan, weight: int) -> _Section:

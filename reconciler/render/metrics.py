@@ -28,7 +28,7 @@ def metrics_text(plan: Plan, *, at: float | None = None) -> str:
         _Metric("reconciler_unmanaged", "Live deployments of nobody, by provider.", _unmanaged(plan, stack)),
         _Metric("reconciler_provider_up", "Whether the provider could be read (1) or not (0).", _up(plan, stack)),
         _Metric("reconciler_hourly_cost", "Known cost an hour of what is live, by currency.", _cost(plan.costs, stack)),
-        _Metric("reconciler_hourly_cost_unknown", "Live deployments without a price.", ((stack, _unknown(plan.costs)),)),
+        _Metric("reconciler_hourly_cost_unknown", "Live ones without a price.", ((stack, _unknown(plan.costs)),)),
         _Metric("reconciler_state_serial", "Serial of the state that was compared.", ((stack, plan.serial),)),
         _Metric("reconciler_drift_run_timestamp_seconds", "When drift was last looked for.", _at(at, stack)),
     )  # fmt: skip

@@ -87,8 +87,8 @@ class ProgressView:
         event = item.event
         left = f"{SYMBOLS[event.action]} {event.action:<8} {line(event.address, 60)}"
         right = f"{duration(now - item.since)}"
-        status = "  ".join(part for part in (event.step or "", line(item.status, 40)) if part)
-        text = _clip(f"{left}  {right}{'  ' + status if status else ''}", width)
+        status = "  ".join(part for part in (line(event.step or "", 40), line(item.status, 40)) if part)
+        text = _clip(harmless(f"{left}  {right}{'  ' + status if status else ''}"), width)
         return self._ink("cyan", text)
 
     def _count(self) -> str:

@@ -48,10 +48,7 @@ def report_text(report: Report, plan: Plan, *, color: bool, width: int, command:
 
 
 def _outcomes(found: Sequence[Outcome], width: int) -> list[str]:
-    rows = [
-        (outcome.action, line(outcome.address, 100), _about(outcome), values.duration(outcome.elapsed))
-        for outcome in found
-    ]
+    rows = [(outcome.action, line(outcome.address, 100), _about(outcome), _took(outcome)) for outcome in found]
     out = []
     for row, outcome in zip(table(rows, indent="  "), found, strict=True):
         out.append(row)
@@ -63,6 +60,10 @@ def _outcomes(found: Sequence[Outcome], width: int) -> list[str]:
         for text in (error.detail, error.hint):
             out += [f"      {part}" for part in (block(text) if text else ())]
     return out
+
+
+def _took(outcome: Outcome) -> str:
+    return "" if outcome.result == "skipped" else values.duration(outcome.elapsed)
 
 
 def _about(outcome: Outcome) -> str:

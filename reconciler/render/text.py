@@ -128,8 +128,7 @@ def _details(action: Action, ink: Ink, width: int) -> list[str]:
     if steps := view.steps(action):
         out.append(f"    steps: {steps}")
     if action.depends_on:
-        word = "before" if action.action == "undeploy" else "after"
-        out += wrap(f"{word}: {values.listed(action.depends_on)}", width, first="    ", rest="      ")
+        out += wrap(f"depends on: {values.listed(action.depends_on)}", width, first="    ", rest="      ")
     for note in action.notes:
         out += [ink("yellow", row) for row in wrap(line(note, 1000), width, first="    ! ", rest="      ")]
     changes = view.shown(action)

@@ -21,7 +21,8 @@ _KEPT = 24  # characters of a common beginning that are kept where two long valu
 
 def value(item: Json, limit: int = LIMIT) -> str:
     """A value tree as one line, cut with a count."""
-    return plain(cut(_text(item, limit), limit))
+    text = _text(item, limit)
+    return plain(text if isinstance(item, str) else cut(text, limit))
 
 
 def _text(item: Json, limit: int) -> str:

@@ -118,9 +118,13 @@ def state_change(item: StateChange) -> str:
     """One line: what would be written down."""
     if item.kind == "moved" and isinstance(item.before, str) and isinstance(item.after, str):
         return f"moved {line(item.before, 100)} → {line(item.after, 100)}"
-    path = f" {line(item.path)}" if item.path and item.path != item.kind else ""
+    words = [line(item.address)]
+    if item.path and item.path not in (item.address, item.kind):
+        words.append(line(item.path))
+    if not item.path.startswith(f"{item.kind}."):
+        words.insert(0, line(item.kind))
     before, after = _sides(item.before, item.after)
-    return f"{line(item.kind)} {line(item.address)}{path}: {before} → {after}"
+    return f"{' '.join(words)}: {before} → {after}"
 
 
 def _sides(before: object, after: object) -> tuple[str, str]:
