@@ -1,0 +1,100 @@
+"""What is sent to ML Commons for a declared model, and what is remembered of one that stands: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.model import Json, Live
+from reconciler.provider import Operation, Reply
+from reconciler.providers import opensearch_steps as steps
+from reconciler.providers import opensearch_wire as wire_format
+
+_REGISTER_FIELDS = (
+    "name",
+    "function_name",
+    "description",
+    "model_format",
+    "url",
+    "model_content_hash_value",
+    "model_config",
+    "version",
+    "rate_limiter",
+)
+
+
+def description(hit: Mapping[str, Json]) -> Json:
+    return (hit.get("_source") or {}).get("description")
+
+
+def kept(own: Mapping[str, str]) -> list[str]:
+    return own["kept"].split(",") if "kept" in own else []
+
+
+def slot(op: Operation) -> str:
+    """Under which name a new connector is written down: beside the one in use until the model is switched over."""
+    return "connector_next" if "connector" in steps.made(op) else "connector"
+
+
+def connector_body(op: Operation) -> dict[str, Json]:
+    asked: Mapping[str, Json] = op.desired["connector"]
+    body = {name: value for name, value in asked.items() if value is not None}
+    body["name"] = asked.get("name") or op.desired.get("name") or op.address
+    body["version"] = str(asked.get("version") or "1")
+    body["protocol"] = asked.get("protocol") or "http"
+    body["description"] = wire_format.marked_text(asked.get("description"), op.mark)
+    return body
+
+
+def register_body(op: Operation) -> dict[str, Json]:
+    body = {name: op.desired[name] for name in _REGISTER_FIELDS if op.desired.get(name) is not None}
+    body.setdefault("function_name", "remote")
+    body["model_group_id"] = steps.made(op)["group"]
+    connector = op.memo.get("connector") or op.desired.get("connector_id")
+    if connector:
+        body["connector_id"] = connector
+    setting = op.desired.get("deploy_setting")
+    if setting:
+        ttl, auto = setting.get("model_ttl_minutes"), setting.get("is_auto_deploy_enabled")
+        body["deploy_setting"] = {
+            "model_ttl_minutes": -1 if ttl is None else ttl,
+            "is_auto_deploy_enabled": auto is not False,
+        }
+    return body
+
+
+def registered(op: Operation, model: str) -> Reply:
+    """A fresh model: as declared, but for `is_enabled`, which a registration ignores."""
+    setting = op.desired.get("deploy_setting") or {}
+    had = {
+        "is_enabled": True,
+        "rate_limiter": op.desired.get("rate_limiter"),
+        "deploy_setting": wire_format.deploy_setting(setting),
+        "connector_id": op.memo.get("connector") or op.desired.get("connector_id"),
+    }
+    seen = {"state": "REGISTERED", "nodes": [], "all_nodes": True, "described": True, "attributes": had}
+    return Reply(id=model, created={"model": model}, memo={"model": model, "seen": seen})
+
+
+def seen_of(op: Operation, live: Live) -> dict[str, Json]:
+    """What the next steps need to know of a model that stands. Its description stays out: it may be sensitive."""
+    names = ("is_enabled", "rate_limiter", "deploy_setting", "connector_id")
+    return {
+        "state": live.status,
+        "nodes": live.computed["worker_nodes"],
+        "all_nodes": live.attributes.get("node_ids") is None,
+        "described": (op.desired.get("description") or None) == live.attributes.get("description"),
+        "attributes": {name: live.attributes.get(name) for name in names},
+    }
+
+
+def agrees(op: Operation, live: Live) -> bool:
+    """Whether a registered model is the declared one in what can't be changed.
+
+    What the server does not return (where it was fetched from, its configuration) is compared with the record.
+    """
+    for name in ("function_name", "model_format", "model_content_hash_value"):
+        asked, found = op.desired.get(name), live.attributes.get(name)
+        if isinstance(asked, str) and isinstance(found, str) and asked.lower() != found.lower():
+            return False
+    prior = op.prior.spec if op.prior else {}
+    return all(prior.get(name) in (None, op.desired.get(name)) for name in ("url", "model_config", "version"))
