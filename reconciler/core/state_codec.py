@@ -138,7 +138,7 @@ def decode_state(text: str | bytes, *, file: str = "the state", hint: str = "") 
     Raises StateError: not JSON, cut off, a field that is missing, unknown or of the wrong type, a newer `version`.
     """
     try:
-        data = json.loads(text, parse_constant=_no_constant)
+        data = json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         problem = "it is empty" if not text.strip() else f"it is not JSON ({_first_line(error)})"
         raise _damaged(file, problem, hint) from None
@@ -248,7 +248,7 @@ def _entry(address: str, raw: Json) -> Recorded:
         raise _BadFieldError(f"{path}.presence", "is neither always nor on_demand")
     depends_on, trusted, created = get("depends_on"), get("trusted"), get("created", {})
     if created:
-        _all_texts(f"{path}.created", created.values())
+        _all_texts(path, "created", created.values())
     provider: str = raw["provider"]
     return Recorded(
         address=address,
@@ -259,7 +259,7 @@ def _entry(address: str, raw: Json) -> Recorded:
         name=get("name", ""),
         spec=raw["spec"],
         computed=get("computed", {}),
-        depends_on=_all_texts(f"{path}.depends_on", depends_on) if depends_on else (),
+        depends_on=_all_texts(path, "depends_on", depends_on) if depends_on else (),
         lifecycle=_lifecycle(path, get("lifecycle", _LIFECYCLE_JSON)),
         timeouts=_timeouts(path, get("timeouts", _TIMEOUTS_JSON)),
         retain=retain,
@@ -268,7 +268,7 @@ def _entry(address: str, raw: Json) -> Recorded:
         health=health,
         status=get("status", ""),
         pending=None if pending is None else _pending(path, pending),
-        trusted=() if trusted is None else _all_texts(f"{path}.trusted", _typed(f"{path}.trusted", trusted, list)),
+        trusted=() if trusted is None else _all_texts(path, "trusted", _typed(f"{path}.trusted", trusted, list)),
         generation=generation,
         created_at=get("created_at", ""),
         updated_at=get("updated_at", ""),
@@ -289,7 +289,7 @@ def _lifecycle(path: str, raw: Json) -> Lifecycle:
     _only(path, raw, frozenset(_LIFECYCLE_JSON), frozenset())
     flags = [_typed(f"{path}.{name}", raw.get(name, False), bool) for name in list(_LIFECYCLE_JSON)[:2]]
     ignored = _typed(f"{path}.ignore_changes", raw.get("ignore_changes", []), list)
-    return Lifecycle(flags[0], flags[1], _all_texts(f"{path}.ignore_changes", ignored))
+    return Lifecycle(flags[0], flags[1], _all_texts(path, "ignore_changes", ignored))
 
 
 def _timeouts(path: str, raw: Json) -> Timeouts:
@@ -320,10 +320,10 @@ def _typed(path: str, value: Json, kind: type) -> Json:
     return value
 
 
-def _all_texts(path: str, values: Collection[Json]) -> tuple[str, ...]:
+def _all_texts(path: str, name: str, values: Collection[Json]) -> tuple[str, ...]:
     for value in values:
         if type(value) is not str:
-            raise _BadFieldError(path, f"holds {_found(value)}, not only strings")
+            raise _BadFieldError(f"{path}.{name}", f"holds {_found(value)}, not only strings")
     return tuple(values)
 
 
