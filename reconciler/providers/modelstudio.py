@@ -267,7 +267,14 @@ class Connection:
             self._refuse_mixed(op)
         if call.step == "overflow":
             return Reply(id=op.id, live=self._overflow(path, body), memo=memo)
-        return Reply(id=op.id, live=self._object("PUT", f"{path}/{call.step}", body), memo=memo)
+        try:
+            return Reply(id=op.id, live=self._object("PUT", f"{path}/{call.step}", body), memo=memo)
+        except RejectedError as error:
+            live = self.read(op.id) if error.code == wire_format.WRONG_STATE else None
+            if live is None or live.health not in ("pending", "updating"):
+                raise
+            # A change is under way: most likely this one, whose first answer was lost. It is looked at when it is over.
+            return Reply(id=op.id, live=live, memo={"last": "refused"})
 
     def look(self, waiting: Sequence[Operation]) -> Mapping[str, Live | None]:
         """One list for all waiters."""
@@ -372,7 +379,7 @@ class Connection:
                 return self._client.request(method, path, params=params).data
             return self._client.request(method, path, params=params, json=body).data
         except ProviderError as error:
-            raise wire_format.translate(error) from error
+            raise wire_format.translate(error, method) from error
 
 
 PROVIDER = ModelStudio()

@@ -317,8 +317,9 @@ _BY_CODE: Iterable[tuple[re.Pattern[str], type[ProviderError]]] = tuple(
         ),
     )
 )
+WRONG_STATE = "UnsupportedOperation"
 _HINTS: Mapping[str, str] = {
-    "UnsupportedOperation": "the provider wants it stopped first, and no API call stops it: stop it in the Model Studio"
+    f"DELETE {WRONG_STATE}": "the provider wants it stopped first, and no API call stops it: stop it in the Model Studio"
     " console (Deployments), then run again",
     "PREPAID_UNSUBSCRIBE_REQUIRED": "a pre-paid deployment can't be ended before its term: unsubscribe in the console,"
     " or stop managing it (`removed: [{address: …, action: forget}]`)",
@@ -332,13 +333,13 @@ _HINTS: Mapping[str, str] = {
 }
 
 
-def translate(error: ProviderError) -> ProviderError:
-    """The same error by what its code means, with what to do next.
+def translate(error: ProviderError, method: str) -> ProviderError:
+    """The same error by what its code means to that HTTP method, with what to do next.
 
     A 200 with a code is sorted by the code; a 404 that is not the deployment's own (`NotFound`) is never "absent".
     """
     code = error.code or ""
-    hint = _HINTS.get(code, "")
+    hint = _HINTS.get(code) or _HINTS.get(f"{method} {code}", "")
     kind: type[ProviderError] = type(error)
     effect = error.effect
     if error.status is not None and error.status < 400 and code:

@@ -155,7 +155,7 @@ def _next_undeploy(op: Operation) -> Next:
     if "undeploy" not in op.memo:
         if op.memo.get("busy") and not op.looks:
             return Wait("until the deploy under way is over", str(op.memo["busy"]))
-        if live is not None and live.health in ("pending", "deleting"):
+        if live is not None and (live.health == "deleting" or (live.health == "pending" and op.memo.get("busy"))):
             return Wait("until what is under way is over", live.status)
         return Call("undeploy")
     if op.memo.get("asked") == "FAILED":
@@ -194,14 +194,14 @@ class Connection:
         self._unanswered: set[str] = set()  # identities of deploys whose answer was lost in this run
 
     def list(self) -> Sequence[Live]:
-        """All aligned models, switched off ones included. A 404 `No aligned models found` is an empty list."""
+        """All aligned models, switched off ones included. A 404 `No aligned models found` is an empty list.
+
+        A newer list has pages but no count: several are read again until a pass shows nothing new.
+        """
         found: dict[str, Live] = {}
         while True:
-            page = self._page(len(found))
-            new = [live for live in page if live.id not in found]
-            found.update((live.id, live) for live in new)
-            # How many fit on a page is documented nowhere: the end is a page that brings nothing new.
-            if self._style != "deployment" or not new:
+            known = len(found)
+            if self._pass(found) <= 1 or len(found) == known:
                 return tuple(found.values())
 
     def read(self, id: str) -> Live | None:  # noqa: A002 - the port's name
@@ -234,6 +234,19 @@ class Connection:
 
     # --- calls
 
+    def _pass(self, found: dict[str, Live]) -> int:
+        """Read all pages into `found` (by id, the one that is on first); how many pages held something."""
+        pages, seen = 0, set[str]()
+        while True:
+            page = self._page(len(seen))
+            if not {live.id for live in page} - seen:  # how many fit on a page is documented nowhere
+                return pages
+            pages += 1
+            seen |= {live.id for live in page}
+            found.update((live.id, live) for live in page if not live.dormant or live.id not in found)
+            if self._style != "deployment":
+                return pages
+
     def _page(self, offset: int) -> Sequence[Live]:
         params = {"limit": str(PAGE), "offset": str(offset)} if self._style == "deployment" else None
         try:
@@ -249,25 +262,26 @@ class Connection:
         provider = op.desired.get("inference_provider")
         headers = {"X-Provider": str(provider)} if provider else None
         params = {"early": "true"} if op.desired.get("early") else None
-        ids = self._ids(op)
+        live = op.live if op.live is not None else _match(self.list(), op)
+        known = live.id if live is not None else op.id
         try:
-            answered, model_id = self._try("deploy", ids, params=params, headers=headers)
+            answered, model_id = self._try("deploy", _ids(op, live), params=params, headers=headers)
         except ProviderError as error:
             if error.effect == "unknown":
                 self._unanswered.add(identity)
             status = wire_format.current_status(error)
             if status == "UNDEPLOYING":
-                return Reply(id=ids[0], memo={"busy": status})
+                return Reply(memo={"busy": status})
             if status in ("DEPLOYED", "DEPLOYING"):
                 if identity in self._unanswered:  # the one whose answer was lost took effect
-                    return Reply(id=ids[0], memo={"deploy": True})
+                    return Reply(id=known, memo={"deploy": True})
                 raise self._by_another(op, error, status) from error
             raise
-        return Reply(id=wire_format.answered_id(answered, model_id), memo={"deploy": True})
+        return Reply(id=known or bare(wire_format.answered_id(answered, model_id)), memo={"deploy": True})
 
     def _undeploy(self, op: Operation) -> Reply:
         try:
-            _, model_id = self._try("undeploy", self._ids(op))
+            self._try("undeploy", self._known_ids(op))
         except NotFoundError:
             return Reply(id=op.id, memo={"undeploy": True, "off": True})
         except ProviderError as error:
@@ -279,12 +293,12 @@ class Connection:
             if status in wire_format.OFF or status == "FAILED":
                 return Reply(id=op.id, memo={"undeploy": True, "off": True})  # nothing to switch off
             raise
-        return Reply(id=model_id, memo={"undeploy": True})
+        return Reply(id=op.id, memo={"undeploy": True})
 
     def _ask(self, op: Operation, step: str) -> Reply:
         """What the provider says of the task; a task that it does not know is NONE."""
         try:
-            data, _ = self._try(step, self._ids(op))
+            data, _ = self._try(step, self._known_ids(op))
             asked, error = wire_format.task_of(data)
         except NotFoundError:
             asked, error = "NONE", ""
@@ -314,20 +328,8 @@ class Connection:
             return answer.data, model_id
         raise RejectedError(f"no id to {step}", provider=self._name)
 
-    def _ids(self, op: Operation) -> Sequence[str]:
-        """The ids that may stand for the model in a path, the list's current one first."""
-        live = op.live if op.live is not None else _match(self.list(), op)
-        attributes = live.attributes if live is not None else {}
-        spec = {**(op.prior.spec if op.prior is not None else {}), **op.desired}
-        named = (
-            live.id if live else None,
-            op.id,
-            spec.get("model_id"),
-            attributes.get("alignment_id"),
-            spec.get("alignment_id"),
-        )
-        known = [name for name in named if isinstance(name, str)]
-        return tuple(dict.fromkeys([*known, *map(bare, known)]))
+    def _known_ids(self, op: Operation) -> Sequence[str]:
+        return _ids(op, op.live if op.live is not None else _match(self.list(), op))
 
     def _told(self, error: ProviderError) -> ProviderError:
         """The same error, with what it means here."""
@@ -345,6 +347,19 @@ class Connection:
             request_id=error.request_id,
             hint=f"take it over (`adopt: true`, or `reconciler import {op.address} ID`), then plan again",
         )
+
+
+def _ids(op: Operation, live: Live | None) -> Sequence[str]:
+    """The ids that may stand for the model in a path: the list's current one, the alignment's, then bare ones."""
+    prior = op.prior.spec if op.prior is not None else {}
+    named = (
+        live.computed.get("id") if live is not None else None,
+        live.attributes.get("alignment_id") if live is not None else None,
+        *(spec.get(name) for spec in (op.desired, prior) for name in ("model_id", "alignment_id")),
+        op.id,
+    )
+    known = [name for name in named if isinstance(name, str) and name]
+    return tuple(dict.fromkeys([*known, *map(bare, known)]))
 
 
 def _match(objects: Iterable[Live], op: Operation) -> Live | None:

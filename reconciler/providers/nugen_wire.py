@@ -47,7 +47,8 @@ def bare(model_id: str) -> str:
 def normalize(raw: Json, provider: str = "nugen") -> Live:
     """One item of the list as a `Live`, in either spelling; dormant where the model is switched off.
 
-    Raises BadAnswerError where it has no id.
+    `Live.id` is the id without `-deployed`, which stays the same while the model is switched on and off; the current
+    one, which paths and inference take, is `computed["id"]`. Raises BadAnswerError where it has no id.
     """
     ident = _text(raw, "id", "model_id")
     if not ident:
@@ -65,7 +66,7 @@ def normalize(raw: Json, provider: str = "nugen") -> Live:
         computed["base_model"] = base_model
     known = status in _HEALTH
     return Live(
-        id=ident,
+        id=bare(ident),
         identities=identities_of(alignment, bare(ident)),
         name=name,
         attributes=attributes,
