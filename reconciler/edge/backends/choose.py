@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +25,8 @@ def open_backend(
     """
     kind = (config or {}).get("backend", "local")
     if kind not in _BACKENDS:
+        import difflib
+
         near = difflib.get_close_matches(str(kind), _BACKENDS, n=1)
         raise FileError(
             Diagnostic(
