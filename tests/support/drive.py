@@ -94,7 +94,7 @@ def merged(op: Operation, reply: Reply) -> Operation:
         id=reply.id if reply.id is not None else op.id,
         created={**op.created, **reply.created},
         memo={**op.memo, **reply.memo},
-        live=reply.live,
+        live=reply.live if reply.live is not None else op.live,
         looks=0,
     )
 
