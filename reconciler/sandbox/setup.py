@@ -6,27 +6,25 @@ Creates nothing but that, says what it created, and never touches what a world a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.model import Desired, Json, ProviderConfig, Secret
+from reconciler.model import Json, ProviderConfig, Secret, Stack
 from reconciler.sandbox.host import Sandbox
 from reconciler.sandbox.mount import BASE
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`providers` are the given ones with settings and credentials that lead to the sandbox, scope as in the file.
+    """`configs` are the given ones with settings that lead to the sandbox, scope as in the file; `credentials` is what
+    `connect` is given, by provider key.
 
     `created` says what was created because the file takes it for granted: one line each, empty after the first use.
     """
 
-    providers: Mapping[str, ProviderConfig]
+    configs: Mapping[str, ProviderConfig]
+    credentials: dict[str, dict[str, str]]
     created: tuple[str, ...]
-
-    def credentials(self, key: str) -> dict[str, str]:
-        """What `connect` is given for this provider."""
-        return {name: str(secret.value) for name, secret in self.providers[key].credentials.items()}
 
 
 def world_name(config: ProviderConfig) -> str:
@@ -37,24 +35,25 @@ def world_name(config: ProviderConfig) -> str:
 def prepare(
     sandbox: Sandbox,
     providers: Mapping[str, ProviderConfig],
-    deployments: Iterable[Desired] = (),
+    stack: Stack | None = None,
     *,
     base: str = BASE,
 ) -> Prepared:
-    """Settings and credentials for each provider, and on first use of a name what its deployments presuppose.
+    """Settings and credentials for each provider, and on first use of a name what the stack's deployments presuppose.
 
     `base` is the URL under which the worlds are mounted. Raises FileError for a provider type without a simulator and
     StateError where the sandbox's data can't be read or written.
     """
     specs: dict[str, list[Mapping[str, Json]]] = {}
-    for desired in deployments:
+    for desired in stack.deployments.values() if stack is not None else ():
         specs.setdefault(desired.provider, []).append(desired.spec)
     led: dict[str, ProviderConfig] = {}
     created: list[str] = []
     for key, config in sorted(providers.items()):
         led[key], lines = _lead(sandbox, config, specs.get(key, ()), base)
         created += [f"{key}: {line}" for line in lines]
-    return Prepared(led, tuple(created))
+    given = {key: {name: str(one.value) for name, one in config.credentials.items()} for key, config in led.items()}
+    return Prepared(led, given, tuple(created))
 
 
 def _lead(
