@@ -62,7 +62,10 @@ def drift_html(plan: Plan, *, command: str = "reconciler") -> str:
         *_items("Notes", plan.notes),
         *_complaints("Warnings", plan.warnings),
         *_drift(plan, "Changed or missing"),
-        *_items("Not compared", (f"{i.address}: {view.drift_line(i)}" for i in view.of_kind(plan, "not_compared"))),
+        *_items(
+            "Not compared (no drift)",
+            (f"{i.address}: {view.drift_line(i)}" for i in view.of_kind(plan, "not_compared")),
+        ),
         *_unmanaged(plan),
     ]
     if real:

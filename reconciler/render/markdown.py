@@ -80,6 +80,12 @@ def drift_markdown(plan: Plan, *, max_bytes: int | None = None, command: str = "
         _unreadable(plan),
         _lines("summary line", 1, _circumstances(plan)),
         _drift(plan, 2),
+        _listing(
+            "not-compared line",
+            30,
+            "Not compared (no drift)",
+            [f"{item.address}: {view.drift_line(item)}" for item in view.of_kind(plan, "not_compared")],
+        ),
         _lines("note", 15, [f"- {markdown_code(note, limit=600)}" for note in plan.notes]),
         _lines("warning", 15, [f"- {item.severity}: {_complaint(item)}" for item in plan.warnings]),
         _unmanaged(plan, 20),

@@ -6,6 +6,7 @@ Pure; layout only. Values of the state are sealed before they come here, and any
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 
 from reconciler.model import Action, Cost, Json, Outcome, Plan, Recorded, Report, Stack, State
@@ -253,18 +254,25 @@ def validate_text(stack: Stack, *, color: bool) -> str:
     return finish(out)
 
 
-def lock_text(holder: Mapping[str, Json] | None, *, alive: bool | None, unlock: str) -> str:
-    """Who holds the lock. `holder` is the record beside the kernel lock, None where the lock is free.
+_HOLDER = {"id": "lock id", "user": "user", "host": "host", "pid": "pid", "command": "command", "since": "since"}
 
-    `alive` says whether that process still runs here (None: can't be known from this machine); `unlock` is the command
-    that removes the lock.
+
+def lock_text(holder: Mapping[str, Json] | None, *, alive: bool | None, unlock: str) -> str:
+    """Who holds the lock. `holder` is the record beside the kernel lock, None where there is none.
+
+    `alive` says whether the holder still runs here: None where that can't be known from this machine. `unlock` is the
+    command that removes the lock, without the lock's id.
     """
     if holder is None:
-        return "The state is not locked.\n"
-    facts = [(line(key).replace("_", " "), line(str(item))) for key, item in holder.items() if item not in (None, "")]
+        return (
+            "The state is locked by a run that has not said who it is yet.\n" if alive else "The state is not locked.\n"
+        )
+    names = {**_HOLDER, "job_url": "CI job"}
+    facts = [(name, line(str(holder[key]))) for key, name in names.items() if holder.get(key) not in (None, "", 0)]
+    command = f"{unlock} {shlex.quote(line(str(holder.get('id', ''))))}"
     told = {
         True: "The holder is running on this machine: wait for it.",
-        False: f"The holder is gone. To remove the lock: {unlock}",
-        None: f"Whether the holder still runs can't be seen from here. If it does not: {unlock}",
+        False: f"The holder is gone: the next run takes over by itself. To remove the lock now: {command}",
+        None: f"Whether the holder still runs can't be seen from here. If it does not: {command}",
     }
     return finish(["The state is locked:", *table(facts, indent="  "), told[alive]])

@@ -80,7 +80,7 @@ def drift_text(plan: Plan, *, color: bool, width: int, unmanaged: bool = False, 
         _bullets("Notes:", plan.notes, width),
         _warnings(plan.warnings, ink, width),
         ["Changed or missing:", *table(rows, indent="  ")] if rows else [],
-        _not_compared(plan),
+        _not_compared(plan, full=True),
         _unmanaged(plan, unmanaged),
         _unreadable(plan.unreadable, ink, width),
         [ink("bold yellow" if real else "bold", verdict)],
@@ -187,19 +187,22 @@ def _state_changes(plan: Plan) -> list[str]:
 def _plan_drift(plan: Plan, full: bool) -> list[str]:
     real = view.of_kind(plan, "changed", "missing")
     if not real:
-        return _not_compared(plan)
+        return _not_compared(plan, full)
     rows = [(line(i.address, 100), view.drift_line(i)) for i in (real if full else real[:_DRIFT_LINES])]
     out = ["Changed outside since the last apply:", *table(rows, indent="  ")]
     if len(real) > len(rows):
         out.append(f"  … and {len(real) - len(rows)} more (all of them: drift)")
-    return [*out, *_not_compared(plan)]
+    return [*out, *_not_compared(plan, full)]
 
 
-def _not_compared(plan: Plan) -> list[str]:
+def _not_compared(plan: Plan, full: bool) -> list[str]:
     out = []
-    missing = view.of_kind(plan, "not_compared")
-    if missing:
-        out.append(f"Not compared: {values.count(len(missing), 'attribute')} that the provider does not return")
+    found = view.of_kind(plan, "not_compared")
+    if found and full:
+        rows = [(line(item.address, 100), view.drift_line(item)) for item in found]
+        out += ["Not compared (no drift):", *table(rows, indent="  ")]
+    elif found:
+        out.append(f"Not compared: {len(found)} (told by: drift)")
     if plan.ignored:
         out.append(f"Ignored: {values.count(plan.ignored, 'difference')} (lifecycle.ignore_changes)")
     return out

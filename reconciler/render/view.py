@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.diagnostics import Diagnostic
 from reconciler.model import Action, ActionKind, Drift, Plan, PlanOptions, StateChange, Unmanaged
 from reconciler.render.safe import line
-from reconciler.render.values import NOT_SET, SENSITIVE, Shown, change, count, listed, pair, value
+from reconciler.render.values import NOT_SET, SENSITIVE, UNKNOWN, Shown, change, count, listed, pair, value
 
 SYMBOLS: Mapping[ActionKind, str] = {
     "deploy": "+",
@@ -28,6 +28,8 @@ SYMBOLS: Mapping[ActionKind, str] = {
 # What takes a deployment away comes first where space is short.
 IMPORTANCE: tuple[ActionKind, ...] = ("undeploy", "replace", "forget", "update", "scale", "deploy", "adopt")
 _SUMMARY: tuple[ActionKind, ...] = ("deploy", "adopt", "scale", "update", "replace", "undeploy", "forget")
+# What the planner says in place of a value that can't be shown.
+_TOLD = (SENSITIVE, UNKNOWN, "(in clear)")
 FEW = 8  # so many unmanaged objects are named without being asked for
 
 
@@ -92,8 +94,12 @@ def title(action: Action) -> str:
 
 
 def shown(action: Action) -> list[Shown]:
-    """The changes of an action as text."""
-    return [change(item, fresh=action.action == "deploy") for item in action.changes]
+    """The changes of an action as text. A note that stands among the action's own is not told twice."""
+    rows = []
+    for item in action.changes:
+        row = change(item, fresh=action.action == "deploy" and item.before is None)
+        rows.append(replace(row, note="") if f"{item.path}: {item.note}" in action.notes else row)
+    return rows
 
 
 def folded(action: Action) -> int:
@@ -118,7 +124,7 @@ def state_change(item: StateChange) -> str:
     """One line: what would be written down."""
     if item.kind == "moved" and isinstance(item.before, str) and isinstance(item.after, str):
         return f"moved {line(item.before, 100)} → {line(item.after, 100)}"
-    words = [line(item.address)]
+    words = [line(item.address)] if item.address else []
     if item.path and item.path not in (item.address, item.kind):
         words.append(line(item.path))
     if not item.path.startswith(f"{item.kind}."):
@@ -128,9 +134,13 @@ def state_change(item: StateChange) -> str:
 
 
 def _sides(before: object, after: object) -> tuple[str, str]:
-    if before is None or after is None:
-        return tuple(NOT_SET if side is None else value(side) for side in (before, after))  # type: ignore[return-value]
+    if before is None or after is None or before in _TOLD or after in _TOLD:
+        return _side(before), _side(after)
     return pair(before, after)
+
+
+def _side(item: object) -> str:
+    return NOT_SET if item is None else str(item) if item in _TOLD else value(item)
 
 
 def drift_line(item: Drift) -> str:
@@ -142,8 +152,8 @@ def drift_line(item: Drift) -> str:
         return f"{was}is gone{note}"
     if item.kind == "unreadable":
         return f"could not be read{note}"
-    if item.kind == "not_compared":
-        return f"{path} is not compared{note}"
+    if item.kind == "not_compared" and item.expected is None and item.live is None:
+        return f"{path}{note}"
     if item.kind == "unmanaged":
         return f"is in no state of this stack{note}"
     if item.sensitive:

@@ -174,10 +174,11 @@ def test_a_valid_file() -> None:
 
 def test_a_lock_is_explained() -> None:
     """Who holds it, whether they live, and the command that frees it."""
-    holder = {"lock_id": "l-1", "host": "ci-7", "pid": 12, "job_url": None}
-    text = lock_text(holder, alive=False, unlock="reconciler unlock l-1")
-    assert "  lock id  l-1\n  host     ci-7\n  pid      12\n" in text
-    assert text.endswith("The holder is gone. To remove the lock: reconciler unlock l-1\n")
+    holder = {"id": "l-1", "boot_id": "b", "host": "ci-7", "pid": 12, "pid_start": "9", "job_url": ""}
+    text = lock_text(holder, alive=False, unlock="reconciler unlock")
+    assert text.startswith("The state is locked:\n  lock id  l-1\n  host     ci-7\n  pid      12\nThe holder is gone")
+    assert text.endswith(" To remove the lock now: reconciler unlock l-1\n")
     assert "wait for it" in lock_text(holder, alive=True, unlock="u")
-    assert "can't be seen from here" in lock_text(holder, alive=None, unlock="u")
+    assert lock_text(holder, alive=None, unlock="u").endswith("can't be seen from here. If it does not: u l-1\n")
     assert lock_text(None, alive=None, unlock="") == "The state is not locked.\n"
+    assert "has not said who it is" in lock_text(None, alive=True, unlock="")
