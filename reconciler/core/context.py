@@ -1,0 +1,50 @@
+"""What every decision of one plan is made from, and what a decision is. Values only; no rule stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.core.live_index import LiveIndex
+from reconciler.core.resolve import Resolver
+from reconciler.core.schema import ProviderSchema
+from reconciler.diagnostics import Diagnostic
+from reconciler.model import Action, Live, ProviderConfig, Recorded
+from reconciler.provider import ProviderType
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The inputs of one plan. `recorded` is by address, moves done; `quoted` maps addresses to the attribute paths that
+    others take from them; `owners` maps (scope, id) to the address that the state holds it under. `foreign` maps
+    provider keys that point elsewhere than recorded to the recorded scope, where absence there proves nothing."""
+
+    stack: str
+    now: str
+    digest_key: str | None
+    index: LiveIndex
+    recorded: Mapping[str, Recorded]
+    schemas: Mapping[str, ProviderSchema]
+    types: Mapping[str, ProviderType]
+    configs: Mapping[str, ProviderConfig]
+    scopes: Mapping[str, str]
+    owners: Mapping[tuple[str, str], str]
+    resolver: Resolver
+    quoted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    replace: frozenset[str] = frozenset()
+    foreign: Mapping[str, str] = field(default_factory=dict)
+
+    def owner(self, provider: str, live: Live) -> str | None:
+        """The address under which the state of this stack holds a live object."""
+        return self.owners.get((self.scopes.get(provider, provider), live.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one address comes to. `live` is what the decision was made on, dormant objects included."""
+
+    action: Action
+    live: Live | None = None
+    ignored: int = 0
+    errors: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()

@@ -1,0 +1,159 @@
+"""Desired + state + live = plan: one pure function, the same bytes for the same input.
+
+Decides and explains; sends and writes nothing. What one deployment needs stands in core/decide.py and core/leave.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reconciler.core.assemble import finish
+from reconciler.core.bulk import collector_paused
+from reconciler.core.context import Context, Decision
+from reconciler.core.decide import decide
+from reconciler.core.draft import Draft
+from reconciler.core.drift import drift_of
+from reconciler.core.findings import Finding
+from reconciler.core.graph import CycleError, order
+from reconciler.core.leave import leave
+from reconciler.core.live_index import LiveIndex
+from reconciler.core.outside import unreadable_entry
+from reconciler.core.prepare import Prepared, prepare
+from reconciler.core.references import Lookup
+from reconciler.core.refresh import accept
+from reconciler.core.resolve import Outlook, Resolver, outlook_of
+from reconciler.core.schema import ProviderSchema
+from reconciler.core.state_changes import of_entry
+from reconciler.core.unchanged import unchanged
+from reconciler.diagnostics import Diagnostic, PlanConflictError
+from reconciler.model import Plan, PlanOptions, ProviderConfig, Recorded, Refreshed, Stack, State
+from reconciler.provider import ProviderType
+
+
+def plan(
+    stack: Stack | None,
+    state: State | None,
+    refreshed: Refreshed,
+    *,
+    schemas: Mapping[str, ProviderSchema],
+    types: Mapping[str, ProviderType],
+    options: PlanOptions,
+    now: str,
+    recovered: Sequence[Finding] = (),
+    secrets: Lookup | None = None,
+    providers: Mapping[str, ProviderConfig] | None = None,
+    sandbox: bool = False,
+) -> Plan:
+    """What an apply would do, with reasons, costs, drift, and what refuses it.
+
+    `stack` may be None only with `options.destroy` (then `providers` holds the configured ones). `now` is RFC 3339 and
+    used for texts and TTLs alone. `recovered` is what the engine found of the steps that a killed run left uncertain.
+    `secrets` looks up `env` and `var` references that stand in one text with a `deployments` reference.
+
+    A provider or deployment that could not be read is in `Plan.unreadable`, and what refuses the plan in
+    `Plan.refused`: such a plan is to be shown, not applied. Raises UsageError for a pattern that matches nothing and
+    PlanConflictError, with every diagnostic, where no plan can be made.
+    """
+    with collector_paused():
+        index = LiveIndex(refreshed)
+        given = prepare(stack, state, schemas=schemas, options=options, recovered=recovered, providers=providers)
+        draft = Draft(given, sandbox=sandbox)
+        outlooks: dict[str, Outlook] = {}
+        ctx = context(given, index, schemas, types, now, Resolver(outlooks.get, secrets))
+        if not given.errors:
+            if options.refresh_only:
+                _refresh(ctx, given, draft)
+            else:
+                _declared(ctx, given, draft, outlooks)
+                _undeclared(ctx, given, draft, outlooks)
+        if draft.errors:
+            raise PlanConflictError(*draft.errors)
+        return finish(ctx, given, draft)
+
+
+def context(
+    given: Prepared,
+    index: LiveIndex,
+    schemas: Mapping[str, ProviderSchema],
+    types: Mapping[str, ProviderType],
+    now: str,
+    resolver: Resolver,
+) -> Context:
+    """What the decisions of one plan are made from."""
+    return Context(
+        stack=given.name,
+        now=now,
+        digest_key=given.state.digest_key if given.state else None,
+        index=index,
+        recorded=given.recorded,
+        schemas=schemas,
+        types=types,
+        configs=given.configs,
+        scopes=given.scopes,
+        owners=given.owners,
+        resolver=resolver,
+        quoted=given.quoted,
+        replace=given.replace,
+        foreign=given.foreign,
+    )
+
+
+def _refresh(ctx: Context, given: Prepared, draft: Draft) -> None:
+    """`--refresh-only`: every selected deployment that the state holds."""
+    for address in sorted(given.chosen):
+        decision, changes, drifted = accept(ctx, given.recorded[address])
+        draft.take(decision)
+        draft.state_changes += changes
+        draft.take_drift(drifted)
+
+
+def _declared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, Outlook]) -> None:
+    """Every selected declared deployment, dependencies first, so that references meet decisions."""
+    declared = {} if given.options.destroy or given.stack is None else given.stack.deployments
+    chosen = given.chosen
+    try:
+        addresses = order({address: desired.depends_on for address, desired in declared.items() if address in chosen})
+    except CycleError as error:  # the file is checked when it is loaded: reached only through a hand-made Stack
+        raise PlanConflictError(Diagnostic(f"dependencies form a circle: {error}")) from None
+    quoted, recorded, schemas = ctx.quoted, ctx.recorded, ctx.schemas
+    for address in addresses:
+        desired = declared[address]
+        prior = recorded.get(address)
+        if prior is not None and address not in quoted and address not in ctx.replace:
+            price = draft.tariff(ctx, desired.provider, desired.type)
+            action = unchanged(desired, prior, ctx.index.ids(desired.provider), price)
+            if action is not None:
+                draft.actions.append(action)
+                continue
+        decision = decide(ctx, desired, prior)
+        draft.take(decision)
+        outlooks[address] = outlook_of(decision.action, decision.live, prior, schemas[desired.type])
+        if prior is not None:
+            _look_back(ctx, draft, decision, prior)
+
+
+def _look_back(ctx: Context, draft: Draft, decision: Decision, prior: Recorded) -> None:
+    """Drift and state changes of a recorded deployment, where it could be read."""
+    if not ctx.index.readable(prior.provider) or unreadable_entry(ctx, prior) is not None:
+        return
+    schema = ctx.schemas[prior.type]
+    live = decision.live if decision.live is not None else ctx.index.find(prior, schema)
+    draft.take_drift(drift_of(prior, live, schema, now=ctx.now, digest_key=ctx.digest_key))
+    if ctx.digest_key is not None:
+        draft.state_changes += of_entry(decision.action, prior, live, schema, ctx.digest_key)
+
+
+def _undeclared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, Outlook]) -> None:
+    """Every selected deployment that the state holds and the file does not (with `--destroy`: all of them)."""
+    declared = {} if given.options.destroy or given.stack is None else given.stack.deployments
+    for address in sorted(given.recorded):
+        if address not in given.chosen or address in declared:
+            continue
+        prior = given.recorded[address]
+        removed = given.removed.get(address)
+        reason = "destroy" if given.options.destroy else f"removed: {removed}" if removed else "no longer declared"
+        decision = leave(ctx, prior, reason=reason, forget=removed == "forget")
+        draft.take(decision)
+        outlooks[address] = outlook_of(decision.action, decision.live, prior, ctx.schemas[prior.type])
+        if removed != "forget":
+            _look_back(ctx, draft, decision, prior)

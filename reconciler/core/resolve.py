@@ -1,0 +1,106 @@
+"""What a `${deployments.…}` reference is worth at plan time: a value where the plan knows it, else unknown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reconciler.core.paths import split
+from reconciler.core.references import Lookup, Reference, references, resolve
+from reconciler.core.schema import ProviderSchema
+from reconciler.core.tree import ABSENT, get, marks
+from reconciler.model import HEALTH_KIND, Action, ActionKind, Desired, Json, Live, Recorded, Unknown
+
+_NEW: frozenset[ActionKind] = frozenset(("deploy", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the plan knows of one deployment: its resolved spec, what is live, what it will do to it."""
+
+    action: ActionKind
+    spec: Mapping[str, Json]
+    live: Live | None
+    prior: Recorded | None
+    schema: ProviderSchema
+
+
+def outlook_of(action: Action, live: Live | None, prior: Recorded | None, schema: ProviderSchema) -> Outlook:
+    spec = action.desired.spec if action.desired else {}
+    return Outlook(action.action, spec, live, prior, schema)
+
+
+def attribute(outlook: Outlook, path: str) -> Json:
+    """The value of one attribute as it will be after the plan; ABSENT where that can't be known yet.
+
+    What the file declares is known (it may be Unknown itself). Computed attributes are not before a deploy or replace;
+    under any other action they keep their live value unless the schema lists them as changed by it. A null of something
+    that is still on its way in is not its last word.
+    """
+    parts = split(path)
+    declared = get(outlook.spec, parts)
+    if declared is not ABSENT and declared is not None:
+        return declared
+    computed = outlook.schema.computed.get(str(parts[0]))
+    if outlook.action in _NEW or (computed is not None and outlook.action in computed.changed_by):
+        return ABSENT
+    live = outlook.live
+    if live is None:
+        return _recorded(outlook.prior, path)
+    found = get(live.computed, parts)
+    if found is ABSENT:
+        found = live.id if path == "id" else get(live.attributes, parts)
+    if found is ABSENT or (found is None and HEALTH_KIND[live.health] == "in"):
+        return ABSENT
+    return found
+
+
+def _recorded(prior: Recorded | None, path: str) -> Json:
+    """What the state says: for what is in sync though nothing is live."""
+    if prior is None:
+        return ABSENT
+    found = get(prior.computed, split(path))
+    if found is ABSENT and path == "id":
+        return prior.id if prior.id is not None else ABSENT
+    return found
+
+
+class Resolver:
+    """Resolves value trees against what has been decided so far; decide dependencies first."""
+
+    def __init__(self, outlook: Callable[[str], Outlook | None], secrets: Lookup | None = None) -> None:
+        self._outlook = outlook
+        self._secrets = secrets
+
+    def __call__(self, tree: Json) -> Json:
+        """The tree with every leaf resolved that can be. The same object where nothing changed.
+
+        Raises BadReferenceError where a list, a mapping or null would have to stand inside a longer text.
+        """
+        return resolve(tree, self._look_up)
+
+    def _look_up(self, reference: Reference) -> Json:
+        if reference.kind != "deployments":
+            return self._secrets(reference) if self._secrets else Unknown(reference.text, True)
+        outlook = self._outlook(reference.address)
+        found = attribute(outlook, reference.attribute) if outlook else ABSENT
+        if found is ABSENT or any(isinstance(mark, Unknown) for mark in marks(found)):
+            return Unknown(reference.text)
+        return found
+
+
+def resolved(desired: Desired, resolver: Resolver) -> Mapping[str, Json]:
+    """The spec of a declared deployment, resolved as far as the plan can."""
+    spec: Mapping[str, Json] = resolver(desired.spec if isinstance(desired.spec, dict) else dict(desired.spec))
+    return spec
+
+
+def quoted(tree: Json) -> set[tuple[str, str]]:
+    """(address, attribute path) of every `${deployments.…}` that is still unknown in a tree."""
+    return {
+        (reference.address, reference.attribute)
+        for mark in marks(tree)
+        if isinstance(mark, Unknown)
+        for reference in references(mark.template)
+        if reference.kind == "deployments"
+    }

@@ -1,0 +1,61 @@
+"""The short way for a deployment in which nothing differs: most of them, in most plans. Pure.
+
+It must say `none` only where the long way (core/decide.py) would say so with no note, drift or state change at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.core.cost import Tariff, change_of
+from reconciler.core.tree import same
+from reconciler.model import Action, Desired, Expected, Json, Live, Recorded
+
+IN_SYNC = "in sync"
+_MISSING = object()
+
+
+def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live], price: Tariff) -> Action | None:
+    """The action `none` of a ready deployment whose file, record and live object agree; None: look closer."""
+    if prior.id is None or prior.pending is not None or prior.provider != desired.provider:
+        return None
+    live = live_by_id.get(prior.id)
+    if live is None or live.health != "ready" or live.dormant:
+        return None
+    spec = desired.spec
+    if (
+        spec != prior.spec  # a Secret or Unknown leaf equals nothing that is recorded
+        or desired.depends_on != prior.depends_on
+        or desired.lifecycle != prior.lifecycle
+        or desired.timeouts != prior.timeouts
+        or desired.presence != prior.presence
+        or not _agrees(spec, prior.spec, live.attributes)
+    ):
+        return None
+    money = price(spec)
+    return Action(
+        desired.address,
+        desired.provider,
+        "none",
+        IN_SYNC,
+        live.id,
+        live.name or prior.name,
+        desired.depends_on,
+        hourly_cost=change_of(money, money) if money.currency else None,
+        desired=desired,
+        expected=Expected(True, live.id, health="ready"),
+        generation=prior.generation,
+    )
+
+
+def _agrees(spec: Mapping[str, Json], recorded: Mapping[str, Json], live: Mapping[str, Json]) -> bool:
+    """Whether live values are the same wherever there are any. Only containers can hide `true` for `1`: the schema
+    settles the type of everything else."""
+    for name, value in spec.items():
+        found = live.get(name, _MISSING)
+        if value.__class__ is dict or value.__class__ is list:
+            if not same(value, recorded[name]) or (found is not _MISSING and not same(value, found)):
+                return False
+        elif found is not _MISSING and found != value:
+            return False
+    return True
