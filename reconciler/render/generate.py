@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model import Json
-from reconciler.render.safe import plain
+from reconciler.render.safe import visible
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SURROGATE = re.compile("[\\ud800-\\udfff]")
@@ -113,7 +113,8 @@ def _tree(value: Mapping[str, Json], indent: str) -> list[str]:
 def _scalar(value: Json) -> str:
     """JSON on one line; what is not printable becomes an escape that YAML reads back, a lone surrogate is lost."""
     text = json.dumps(value, ensure_ascii=False)
-    return plain(_SURROGATE.sub("\ufffd", text))
+    # `##[` is a command to the runner of a CI job; YAML reads the escape back.
+    return visible(_SURROGATE.sub("\ufffd", text)).replace("##", "#\\x23")
 
 
 def _key(text: str) -> str:

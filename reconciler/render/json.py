@@ -70,7 +70,9 @@ def _refuse(item: object) -> Json:
 
 
 # What JSON lets stand as it is but a terminal obeys or a line reader splits at: DEL and C1 controls, bidirectional and
-# other invisible marks, line separators, and lone surrogates, which no stream could encode.
+# other invisible marks, line separators, lone surrogates (no stream could encode them), and the second of two `#`,
+# since `##[` is a command to the runner of a CI job.
 _UNSAFE = re.compile(
     "[\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f]"
+    "|(?<=#)#"
 )

@@ -13,7 +13,7 @@ from reconciler.model import Action, Cost, Json, Outcome, Plan, Recorded, Report
 from reconciler.render import values
 from reconciler.render.diagnostics import diagnostic_line
 from reconciler.render.layout import Ink, table, wrap
-from reconciler.render.safe import block, finish, line, plain
+from reconciler.render.safe import block, finish, line, visible
 
 _RESULTS = (
     ("done", "Done", "green"),
@@ -237,7 +237,7 @@ def output_text(outputs: Mapping[str, Json], name: str | None = None) -> str:
         return finish(_assignments(outputs, "")) if outputs else "There are no outputs.\n"
     found = outputs[name]
     text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, sort_keys=True)
-    return f"{plain(text)}\n"
+    return f"{visible(text)}\n"
 
 
 def validate_text(stack: Stack, *, color: bool) -> str:

@@ -18,7 +18,14 @@ LIMIT = 240  # characters of one untrusted text, where a caller names no other l
 
 
 def plain(text: str) -> str:
-    """`text` on one line: whatever is not printable is spelled as an escape (`\\x1b`, `\\n`, `\\u202e`)."""
+    """`text` on one line, for people: as `visible`, and no command for the runner of a CI job."""
+    if "##" in text:
+        text = _RUNNER_COMMAND.sub("# #", text)
+    return visible(text)
+
+
+def visible(text: str) -> str:
+    """`text` with whatever is not printable spelled as an escape (`\\x1b`, `\\n`, `\\u202e`); the rest as it is."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from dataclasses import replace
@@ -242,6 +243,8 @@ def test_nothing_acts_in_logs_metrics_graphs(a: str, b: str) -> None:
     view.apply(event, 0.0)
     assert_harmless_lines("\n".join([*view.lines(1.0, 60), view.plain(event, 99.0) or ""]))
     assert not {unicodedata.category(c) for c in event_line(event)} & {"Cc", "Cs", "Zl", "Zp"}
+    assert "##[" not in event_line(event)
+    assert json.loads(event_line(event))["error"] == b
     assert not set(event_line(event)) & set("\u202e\u2066\u200b")
     for line in metrics_text(replace(plan_of(a, b), stack=a)).splitlines():
         assert re.fullmatch(r'#.*|\w+\{(\w+="(\\.|[^"\\])*",?)+\} [0-9.e+-]+', line)
