@@ -5,8 +5,8 @@ Opens things when they are first needed and closes them at the end; decides noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.diagnostics import Diagnostic, FileError, ReconcilerError, StateError, UsageError
 from reconciler.edge.backends.base import Backend, Base
-from reconciler.edge.backends.choose import open_backend, state_folder
+from reconciler.edge.backends.choose import SANDBOX, open_backend, state_folder
 from reconciler.edge.environment import Environment
+from reconciler.edge.lock import describe
+from reconciler.edge.store import LocalStore
 from reconciler.model import ProviderConfig, Recorded, RecordedProvider, Refreshed, Secret, Stack, State
 from reconciler.provider import Provider, Wire
 from reconciler.registry import Registry, registry
@@ -23,6 +25,7 @@ from reconciler.registry import Registry, registry
 if TYPE_CHECKING:
     from reconciler.core.source import Document
     from reconciler.core.variables import Inputs
+    from reconciler.engine.ledger import Run
 
 DEFAULT_FILE = "reconciler.yaml"
 
@@ -31,6 +34,7 @@ DEFAULT_FILE = "reconciler.yaml"
 class Invocation:
     """What a command line says about its surroundings. `folder` is `-C`, `file` is `-f`.
 
+    `command` is the whole command line without values of variables, `called` how the tool was called up to the command.
     `say` takes a line for the user (stderr), `log` a level and a line. `placeholders` stand in for unset variables of
     the environment (always in the sandbox; for `validate`, which needs no credentials).
     """
@@ -42,6 +46,7 @@ class Invocation:
     say: Callable[[str], None]
     log: Callable[[str, str], None]
     command: str = "reconciler"
+    called: str = "reconciler"
     var: tuple[str, ...] = ()
     var_files: tuple[str, ...] = ()
     placeholders: bool = False
@@ -141,16 +146,11 @@ class Workspace:
 
     @cached_property
     def base(self) -> Base:
-        """The state as first read by this run; `reread` forgets it."""
+        """The state as first read by this run, or since the lock is held."""
         base = self.backend.read()
         for note in base.notes:
             self.invocation.say(f"{note.severity}: {note.summary}" + (f"; {note.hint}" if note.hint else ""))
         return base
-
-    def reread(self) -> Base:
-        """Read the state again, e.g. once the lock is held."""
-        self.__dict__.pop("base", None)
-        return self.base
 
     def state_or_error(self) -> State:
         """The state. Raises StateError where there is none yet."""
@@ -160,17 +160,55 @@ class Workspace:
             )
         return self.base.state
 
+    @contextmanager
+    def locked(self, command: str, timeout: str, backend: Backend | None = None) -> Iterator[None]:
+        """Hold the state's lock, waiting up to `timeout` (`30s`, `10m`); what was read before is read again."""
+        call, backend = self.invocation, backend or self.backend
+        with backend.locked(
+            command=call.command,
+            unlock_command=f"{call.called} unlock",
+            timeout=_seconds(timeout),
+            on_wait=lambda status: call.say(f"waiting for the lock: held by {describe(status.record)}"),
+        ) as dead:
+            if dead is not None:
+                call.say(f"took over the lock of {describe(dead)}, which is gone")
+            self.__dict__.pop("base", None)
+            call.log("debug", f"{command}: locked {backend.location}")
+            yield
+
+    def run(self, command: str) -> Run:
+        """Who we are, for the journal."""
+        from reconciler.engine.ledger import Run
+
+        env = self.invocation.environment
+        return Run(id=env.new_id(), command=command, user=env.user, host=env.host)
+
+    def recorded_provider(self, config: ProviderConfig) -> RecordedProvider:
+        """A provider as the state holds it: settings without credentials, and the scope."""
+        return RecordedProvider(config.type, config.scope, dict(config.settings))
+
+    def backend_of(self, stack: str) -> LocalStore:
+        """The local state of another stack name in the same place."""
+        call = self.invocation
+        folder = state_folder(self.document.data.get("state"), self.base_folder)
+        return LocalStore(folder / SANDBOX if call.sandbox else folder, stack, call.environment, home=folder)
+
+    def sandboxed(self) -> Workspace:
+        """The same place, seen with --sandbox."""
+        return Workspace(replace(self.invocation, sandbox=True))
+
     # --- the providers ----------------------------------------------------------------------------------------------
     def provider_configs(self, stack: Stack) -> dict[str, ProviderConfig]:
         """The file's providers, and those that only the state still names, with their recorded settings."""
-        configs = dict(stack.providers)
+        return self.with_recorded(stack.providers)
+
+    def with_recorded(self, declared: Mapping[str, ProviderConfig]) -> dict[str, ProviderConfig]:
+        """`declared` and, beside them, the providers of recorded deployments that it lacks."""
+        configs = dict(declared)
+        state = self.base.state
+        used = {entry.provider for entry in state.deployments.values()} if state else set()
         for key, recorded in self._recorded().items():
-            used = (
-                any(entry.provider == key for entry in self.base.state.deployments.values())
-                if self.base.state
-                else False
-            )
-            if key not in configs and used:
+            if key not in configs and key in used:
                 configs[key] = ProviderConfig(key, recorded.type, recorded.settings, recorded.scope)
         return configs
 
@@ -202,7 +240,7 @@ class Workspace:
         found: dict[str, str] = {}
         for name, variable in self.registry.schemas[config.type].credentials.items():
             given = config.credentials.get(name)
-            value = given.value if isinstance(given, Secret) else environ.get(variable)
+            value = given.value if isinstance(given, Secret) else environ.get(variable.env)
             if value:
                 found[name] = str(value)
         return found
@@ -235,6 +273,15 @@ class Workspace:
             recorded.setdefault(entry.provider, []).append(entry)
         capabilities = {key: self.registry.types[configs[key].type].capabilities for key in providers}
         return fetch(providers, recorded, capabilities)
+
+
+def _seconds(text: str) -> float:
+    from reconciler.core.duration import seconds
+
+    try:
+        return seconds(text)
+    except ValueError:
+        raise UsageError(Diagnostic(f"{text!r} is not a duration", hint="for example 30s or 10m")) from None
 
 
 def assignments(words: Collection[str]) -> dict[str, str]:

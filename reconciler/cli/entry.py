@@ -11,9 +11,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-EXIT_USAGE = 64
-EXIT_SIGINT = 130
-EXIT_SIGTERM = 143
+from reconciler.cli.exits import SIGINT, SIGTERM
 
 
 class TerminatedError(BaseException):
@@ -49,9 +47,9 @@ def run(arguments: list[str]) -> int:
 
         return invoke(arguments)
     except KeyboardInterrupt:
-        return _interrupted("interrupted", EXIT_SIGINT)
+        return _interrupted("interrupted", SIGINT)
     except TerminatedError:
-        return _interrupted("terminated", EXIT_SIGTERM)
+        return _interrupted("terminated", SIGTERM)
 
 
 def _interrupted(word: str, code: int) -> int:

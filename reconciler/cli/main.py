@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from reconciler.cli.console import LEVELS, Console
-from reconciler.cli.entry import EXIT_SIGINT, EXIT_USAGE
+from reconciler.cli.exits import SIGINT, USAGE
 from reconciler.diagnostics import Diagnostic, ReconcilerError, UsageError
 
 # name -> (module, one line for the list); the order is the order of a day's work
@@ -54,17 +54,17 @@ class Globals:
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called; the list of them needs no import."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"reconciler.cli.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
@@ -145,11 +145,11 @@ def invoke(arguments: Sequence[str]) -> int:
         return int(cli.main(args=sandboxed + rest, prog_name="reconciler", standalone_mode=False, obj=console) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         console.say(error.format_message())
-        return EXIT_USAGE
+        return USAGE
     except click.UsageError as error:
         return _usage(console, error)
     except click.Abort:
-        return EXIT_SIGINT
+        return SIGINT
     except ReconcilerError as error:
         return failed(console, error)
     except (OSError, MemoryError, RecursionError) as error:
@@ -180,7 +180,7 @@ def _usage(console: Console, error: click.UsageError) -> int:
     console.say(f"error: {error.format_message()}")
     path = error.ctx.command_path if error.ctx else "reconciler"
     console.say(f"\nhint: {path} --help")
-    return EXIT_USAGE
+    return USAGE
 
 
 def _system_error(error: BaseException) -> str:

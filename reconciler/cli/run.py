@@ -30,6 +30,7 @@ def workspace(
             say=run.console.say,
             log=run.console.log,
             command=command_line(["reconciler", *sys.argv[1:]]),
+            called=called(run),
             var=var,
             var_files=var_files,
             placeholders=placeholders,

@@ -25,7 +25,7 @@ def import_command(
     var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str,
 ) -> int:  # fmt: skip
     """Put the live deployment ID into the state as ADDRESS, which the file must declare."""
-    from reconciler import workflow
+    from reconciler import importing
 
     if generate is not None and (address or deployment_id):
         raise UsageError(Diagnostic("--generate takes no ADDRESS and no ID"))
@@ -35,10 +35,10 @@ def import_command(
         if generate is not None:
             from reconciler.render.generate import generate_yaml
 
-            run.console.result(generate_yaml(workflow.generate(space, generate)))
+            run.console.result(generate_yaml(importing.generate(space, generate)))
             return 0
         assert address is not None
         assert deployment_id is not None
-        for line in workflow.import_one(space, address, deployment_id, lock_timeout):
+        for line in importing.import_one(space, address, deployment_id, lock_timeout):
             run.console.say(line)
     return 0

@@ -61,12 +61,12 @@ def apply_command(
     with workspace(run, var, var_file) as space:
         if planfile:
             source: Callable[[], workflow.Planned] = lambda: workflow.plan_from(space, Path(run.folder, planfile))  # noqa: E731
-            approve = accept
+            approve: Callable[[Plan], bool] = accept
         elif same_as:
             source = lambda: workflow.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
             approve = accept
         else:
-            source = lambda: workflow.plan(space, plan_options(**options))  # noqa: E731
+            source = lambda: workflow.plan(space, plan_options(**options), locked=True)  # noqa: E731
             approve = asker(run, auto_approve, format_, "apply")
         return execute(run, space, source, approve, parallelism, lock_timeout, events, format_, "apply")
 
@@ -93,7 +93,7 @@ def destroy_command(
         return execute(
             run,
             space,
-            lambda: workflow.plan(space, options),
+            lambda: workflow.plan(space, options, locked=True),
             approve,
             parallelism,
             lock_timeout,
@@ -114,7 +114,7 @@ def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Calla
         from reconciler.cli.commands.plan import differs
 
         if format_ == "text":
-            print_plan(run, plan, "text")
+            print_plan(run, plan, "text", next_step=False)
         if plan.refused:
             raise RefusedError(*(Diagnostic(f"refused ({r.rule}): {r.message}") for r in plan.refused))
         if auto_approve or not differs(plan):
@@ -125,7 +125,7 @@ def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Calla
         raise UsageErrorWithoutTerminal(
             Diagnostic(
                 f"{command} would have to ask, but there is no terminal",
-                hint=f"reconciler {command} --auto-approve, or save a plan and apply that: reconciler plan --out plan.json",
+                hint=f"reconciler {command} --auto-approve, or apply a saved plan (reconciler plan --out plan.json)",
             )
         )
     return approve
@@ -145,12 +145,12 @@ def execute(
     from reconciler.cli.run import print_report
 
     with Progress.opened(run, format_, Path(run.folder, events) if events else None) as progress:
-        report = workflow.apply(
+        applied = workflow.apply(
             space, source, approve=approve, parallelism=parallelism, lock_timeout=lock_timeout, command=command,
             emit=progress.emit, begin=progress.begin,
         )  # fmt: skip
-    if report is None:
+    if applied is None:
         run.console.say("nothing was changed")
         return 1
-    print_report(run, report, format_)
-    return workflow.exit_code(report)
+    print_report(run, applied.report, applied.plan, format_)
+    return applied.exit_code

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.exits import DIFFERENCE
 from reconciler.cli.main import Globals, pass_globals
 from reconciler.cli.options import output_format, plan_options, planning, targets, variables
 from reconciler.cli.run import print_plan, workspace
 
 if TYPE_CHECKING:
     from reconciler.model import Plan
-
-EXIT_DIFFERENCE = 2
 
 
 @click.command(
@@ -52,7 +51,7 @@ def plan_command(
         if out:
             write_plan(Path(run.folder, out), workflow.saved(planned))
             run.console.say(f"saved the plan to {out}; carry it out with: reconciler apply {out}")
-    return EXIT_DIFFERENCE if detailed_exitcode and differs(planned.plan) else 0
+    return DIFFERENCE if detailed_exitcode and differs(planned.plan) else 0
 
 
 def differs(plan: Plan) -> bool:
@@ -62,7 +61,7 @@ def differs(plan: Plan) -> bool:
 
 @click.command(
     "drift",
-    epilog="\b\nExamples:\n  reconciler drift\n  reconciler drift --format json --metrics-file /var/lib/metrics/reconciler.prom",
+    epilog="\b\nExamples:\n  reconciler drift\n  reconciler drift --format json --metrics-file drift.prom",
 )
 @variables
 @targets
@@ -90,12 +89,12 @@ def drift_command(
 
         run.console.say(diagnostics_text(planned.plan.unreadable, color=run.console.color_err))
         return 1
-    return EXIT_DIFFERENCE if planned.plan.drift else 0
+    return DIFFERENCE if planned.plan.drift else 0
 
 
 @click.command(
     "show",
-    epilog="\b\nExamples:\n  reconciler show plan.json\n  reconciler show plan.json --format markdown\n  reconciler show",
+    epilog="\b\nExamples:\n  reconciler show plan.json --format markdown\n  reconciler show",
 )
 @click.argument("planfile", required=False)
 @click.option("--max-bytes", type=click.IntRange(min=1000), metavar="N", help="Cut markdown to N bytes.")

@@ -1,0 +1,159 @@
+"""`import`: what is live goes into the state, or into a file. Joins the rooms; has no rule of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.core.record import record
+from reconciler.diagnostics import Diagnostic, PlanConflictError, StateError, UsageError
+from reconciler.model import Desired, Live, ProviderConfig, State
+from reconciler.provider import Provider
+from reconciler.workspace import Workspace
+
+if TYPE_CHECKING:
+    from reconciler.render.generate import Found
+
+
+def import_one(space: Workspace, address: str, deployment_id: str, lock_timeout: str) -> list[str]:
+    """Record the live deployment `deployment_id` as `address`; lines that say what was done.
+
+    Raises UsageError where the file does not declare it, PlanConflictError where it is not there, is another one than
+    the file declares or is held under another address, StateError where the address is taken.
+    """
+    stack = space.stack
+    desired = stack.deployments.get(address)
+    if desired is None:
+        raise UsageError(
+            Diagnostic(
+                f"the file declares no {address}",
+                hint="declare it first; `reconciler import --generate PROVIDER` prints what would declare it",
+            )
+        )
+    with space.locked("import", lock_timeout):
+        state = space.base.state or space.backend.fresh()
+        _check_free(state, desired, deployment_id)
+        provider, config = _connected(space, desired.provider)
+        live = _find(space, provider, desired, deployment_id)
+        type_ = space.registry.types[desired.type]
+        identity = type_.identity(desired.spec)
+        if identity is not None and live.identities and identity not in live.identities:
+            raise PlanConflictError(
+                Diagnostic(
+                    f"{deployment_id} is {live.name}, but the file declares {address} as another one",
+                    span=desired.spans.get(""),
+                    address=address,
+                    provider=desired.provider,
+                    detail=f"declared: {identity}; live: {', '.join(live.identities)}",
+                    hint="write the live one's identifying attributes in `spec`, then import it",
+                )
+            )
+        entry = record(
+            desired,
+            live,
+            state.deployments.get(address),
+            schema=space.registry.schemas[desired.type],
+            digest_key=state.digest_key,
+            identity=type_.identity,
+            now=space.invocation.environment.now(),
+            adopted=True,
+        )
+        providers = {**state.providers, desired.provider: space.recorded_provider(config)}
+        space.backend.open_journal(state=state)
+        space.backend.commit(replace(state, providers=providers, deployments={**state.deployments, address: entry}))
+    lines = [f"imported {address}: {desired.provider} {live.id} ({live.status})"]
+    if entry.trusted:
+        lines.append(f"taken on trust, the provider does not return them: {', '.join(entry.trusted)}")
+    return [*lines, f"next: {space.invocation.called} plan"]
+
+
+def generate(space: Workspace, key: str) -> list[Found]:
+    """Every unmanaged deployment of one provider, ready to be written down. Raises UsageError for an unknown key."""
+    from reconciler.render.generate import Found
+
+    if key not in space.configs:
+        raise UsageError(
+            Diagnostic(f"the file has no provider {key}", hint=f"it has: {', '.join(sorted(space.configs)) or 'none'}")
+        )
+    provider, config = _connected(space, key)
+    schema = space.registry.schemas[config.type]
+    state = space.base.state
+    managed = {entry.id for entry in state.deployments.values() if entry.provider == key} if state else set()
+    required = set(schema.document.get("required", ()))
+    taken: set[str] = set()
+    found = []
+    for live in sorted(provider.list(), key=lambda item: (item.name, item.id)):
+        if live.dormant or live.id in managed:
+            continue
+        address = _address(live.name or live.id, taken)
+        spec = {name: value for name, value in live.attributes.items() if value != schema.defaults.get(name)}
+        missing = tuple(sorted(required - set(live.attributes)))
+        secret = frozenset(name for name in missing if schema.sensitive(name))
+        found.append(Found(address, key, spec, missing, secret))
+    return found
+
+
+def _check_free(state: State, desired: Desired, deployment_id: str) -> None:
+    taken = state.deployments.get(desired.address)
+    if taken is not None and taken.id not in (None, deployment_id):
+        raise StateError(
+            Diagnostic(
+                f"the state holds {desired.address} already: {taken.id}",
+                address=desired.address,
+                hint=f"to stop managing that one: reconciler state rm '{desired.address}'",
+            )
+        )
+    for address, entry in state.deployments.items():
+        if entry.id == deployment_id and entry.provider == desired.provider and address != desired.address:
+            raise PlanConflictError(
+                Diagnostic(
+                    f"{deployment_id} is managed already, as {address}",
+                    address=desired.address,
+                    provider=desired.provider,
+                    hint=f"moved: [{{from: {address}, to: {desired.address}}}]",
+                )
+            )
+
+
+def _connected(space: Workspace, key: str) -> tuple[Provider, ProviderConfig]:
+    config = space.configs[key]
+    return space.connect({key: config}, None)[key], config
+
+
+def _find(space: Workspace, provider: Provider, desired: Desired, deployment_id: str) -> Live:
+    """The live object of that id: by the list, else by a read."""
+    listed = provider.list()
+    for live in listed:
+        if live.id == deployment_id and not live.dormant:
+            return live
+    found = provider.read(deployment_id) if space.registry.types[desired.type].capabilities.read_by_id else None
+    if found is not None and not found.dormant:
+        return found
+    dormant = next((item for item in (found, *listed) if item is not None and item.id == deployment_id), None)
+    raise PlanConflictError(
+        Diagnostic(
+            f"{deployment_id} is not deployed" if dormant else f"there is no {deployment_id} at {desired.provider}",
+            address=desired.address,
+            provider=desired.provider,
+            detail=f"its status is {dormant.status}" if dormant else "",
+            hint="`reconciler apply` deploys what is declared" if dormant else _known(listed),
+        )
+    )
+
+
+def _known(listed: Sequence[Live]) -> str:
+    ids = [live.id for live in listed if not live.dormant]
+    return f"live there: {', '.join(ids[:10])}" + (" …" if len(ids) > 10 else "") if ids else "nothing is live there"
+
+
+def _address(name: str, taken: set[str]) -> str:
+    """A name made a valid address, numbered where two would be the same."""
+    base = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")
+    base = (base if re.match(r"[a-z]", base) else f"d-{base}")[:60] or "d"
+    address, number = base, 2
+    while address in taken:
+        address, number = f"{base}-{number}", number + 1
+    taken.add(address)
+    return address

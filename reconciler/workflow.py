@@ -1,0 +1,303 @@
+"""The story of each command: validate, plan, apply, drift. Joins the rooms; has no rule of its own.
+
+Functions take a `Workspace` and give values; what is printed, and where, is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.core.bulk import collector_paused
+from reconciler.diagnostics import Diagnostic, FileError, IncompleteError, ReconcilerError, StaleError, StateError
+from reconciler.edge.backends.base import Base
+from reconciler.model import Event, Json, Plan, PlanOptions, ProviderConfig, Refreshed, Report, Stack, State
+from reconciler.provider import Provider
+from reconciler.workspace import Workspace
+
+if TYPE_CHECKING:
+    from reconciler.core.references import Reference
+    from reconciler.engine.recover import Resolution
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan together with what it was made from and what can carry it out. `base.state` is None on a first run."""
+
+    plan: Plan
+    base: Base
+    configs: Mapping[str, ProviderConfig]
+    providers: Mapping[str, Provider]
+    refreshed: Refreshed
+    resolutions: tuple[Resolution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How an apply ended: its plan and report, and by which signal it was stopped, if it was."""
+
+    plan: Plan
+    report: Report
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done; 3 ended early or in part; 128 + signal where nothing had been begun."""
+        bad = [outcome for outcome in self.report.outcomes if outcome.result not in ("done", "unchanged")]
+        if self.report.interrupted and self.signal and all(o.result == "skipped" for o in self.report.outcomes):
+            return 128 + self.signal
+        return IncompleteError.exit_code if bad or self.report.interrupted else 0
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+def validate(space: Workspace) -> Stack:
+    """The file as a value, or every error in it. Contacts nobody."""
+    with collector_paused():
+        return space.stack
+
+
+def plan(space: Workspace, options: PlanOptions, *, locked: bool = False) -> Planned:
+    """Refresh what the file and the state name, and diff. Raises with every provider that can't be read.
+
+    `locked`: this run holds the lock and may create again what a killed run left uncertain, so it looks twice.
+    """
+    planned = _look(space, options, locked)
+    if planned.plan.unreadable:
+        raise ReconcilerError(*planned.plan.unreadable)
+    return planned
+
+
+def drift(space: Workspace, options: PlanOptions) -> Planned:
+    """The same look for `drift`: what can't be read is part of the result."""
+    return _look(space, options, locked=False)
+
+
+def _look(space: Workspace, options: PlanOptions, locked: bool) -> Planned:
+    from reconciler.core.planner import plan as make_plan
+    from reconciler.core.select import providers_needed
+    from reconciler.engine.recover import findings
+
+    with collector_paused():
+        stack, base = space.stack, space.base
+        needed = providers_needed(stack, base.state, options)
+        configs = {key: config for key, config in space.provider_configs(stack).items() if key in needed}
+        providers = space.connect(configs, stack)
+        refreshed = space.fetch(configs, providers, base.state)
+        resolutions = _resolve(space, base, configs, providers, locked)
+        made = make_plan(
+            stack,
+            base.state,
+            refreshed,
+            schemas=space.registry.schemas,
+            types=space.registry.types,
+            options=options,
+            now=space.invocation.environment.now(),
+            recovered=findings(resolutions),
+            secrets=_secrets(space),
+            providers=configs,
+            sandbox=space.invocation.sandbox,
+        )
+    return Planned(made, base, configs, providers, refreshed, resolutions)
+
+
+def _resolve(
+    space: Workspace, base: Base, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], locked: bool
+) -> tuple[Resolution, ...]:
+    """What became of the requests that a killed run left without an answer."""
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.recover import resolve_intents
+
+    if not base.intents or base.state is None:
+        return ()
+    timeouts = {key: float(config.settings.get("timeout", 30.0)) for key, config in configs.items()} if locked else None
+    return resolve_intents(
+        base.intents,
+        state=base.state,
+        providers=providers,
+        schemas=space.registry.schemas,
+        last_run=base.last_run,
+        clock=SystemClock(),
+        timeouts=timeouts,
+    )
+
+
+def _secrets(space: Workspace) -> Callable[[Reference], Json]:
+    """Values of `env` and `var` references, as they are now."""
+    from reconciler.core.desired import secret_lookup
+
+    find = secret_lookup(space.document, space.inputs)
+    return lambda reference: find(reference.text)
+
+
+# --- saved plans --------------------------------------------------------------------------------------------------
+def saved(planned: Planned) -> dict[str, object]:
+    """The plan as the document that `--out` writes."""
+    from reconciler.core.plan_codec import plan_to_file
+
+    state = planned.base.state
+    return plan_to_file(planned.plan, state.digest_key if state else None)
+
+
+def plan_from(space: Workspace, path: Path) -> Planned:
+    """A saved plan, checked against the world as it is now. Raises StaleError with every reason against it."""
+    from reconciler.core.desired import secret_lookup
+    from reconciler.core.plan_codec import plan_from_file
+    from reconciler.core.stale import needed_by, staleness
+    from reconciler.edge.planfile import read_plan
+
+    document, base = read_plan(path), space.base
+    shown = plan_from_file(document)
+    if shown.sandbox and not space.invocation.sandbox:
+        raise FileError(
+            Diagnostic(
+                f"{path} is a sandbox plan", hint=f"reconciler --sandbox apply {path}, or plan without --sandbox"
+            )
+        )
+    configs = {key: config for key, config in _configs_now(space).items() if key in needed_by(shown)}
+    early = staleness(shown, base.state, space.configs, None, schemas=space.registry.schemas)
+    if early:
+        raise _stale(path, early)
+    filled = plan_from_file(document, secret_lookup(space.document, space.inputs))
+    providers = space.connect(configs, None)
+    refreshed = space.fetch(configs, providers, base.state)
+    if refreshed.failed:
+        raise ReconcilerError(*refreshed.failed.values())
+    late = staleness(filled, base.state, space.configs, refreshed, schemas=space.registry.schemas)
+    if late:
+        raise _stale(path, late)
+    return Planned(filled, base, configs, providers, refreshed, _resolve(space, base, configs, providers, locked=True))
+
+
+def _configs_now(space: Workspace) -> dict[str, ProviderConfig]:
+    return space.with_recorded(space.configs)
+
+
+def _stale(path: Path, reasons: tuple[str, ...]) -> StaleError:
+    return StaleError(
+        Diagnostic(
+            f"{path} is stale; nothing was changed",
+            detail="\n".join(reasons),
+            hint=f"plan anew and have that reviewed: reconciler plan --out {path}",
+        )
+    )
+
+
+def plan_same_as(space: Workspace, options: PlanOptions, path: Path) -> Planned:
+    """Plan anew; raises StaleError unless the actions are those of the saved plan."""
+    from reconciler.core.plan_codec import plan_from_file, same_actions
+    from reconciler.edge.planfile import read_plan
+
+    before = plan_from_file(read_plan(path))
+    planned = plan(space, options, locked=True)
+    if not same_actions(before, planned.plan):
+        raise StaleError(
+            Diagnostic(
+                f"the actions are no longer those of {path}; nothing was changed",
+                hint=f"reconciler plan shows them; save them for review with: reconciler plan --out {path}",
+            )
+        )
+    return planned
+
+
+# --- changing -----------------------------------------------------------------------------------------------------
+def apply(
+    space: Workspace,
+    source: Callable[[], Planned],
+    *,
+    approve: Callable[[Plan], bool],
+    command: str,
+    parallelism: int,
+    lock_timeout: str,
+    emit: Callable[[Event], None],
+    begin: Callable[[Plan], None],
+) -> Applied | None:
+    """Lock, plan by `source`, let it be approved, execute. None where it was not approved: nothing was changed."""
+    from reconciler.engine.apply import apply as execute
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.recover import records
+    from reconciler.engine.stop import StopSignal, stopping_on_signals
+
+    with space.locked(command, lock_timeout):
+        planned = source()
+        if not approve(planned.plan):
+            return None
+        begin(planned.plan)
+        backend, stop = space.backend, StopSignal()
+        state = planned.base.state or replace(backend.fresh(), lineage=planned.plan.lineage or backend.fresh().lineage)
+        with stopping_on_signals(stop):
+            journal = backend.open_journal(state=state)
+            journal.append(*records(planned.resolutions))
+            journal.sync()
+            state = backend.read().state or state
+            report = execute(
+                planned.plan,
+                state,
+                planned.refreshed,
+                providers=planned.providers,
+                configs=planned.configs,
+                types=space.registry.types,
+                schemas=space.registry.schemas,
+                journal=journal,
+                run=space.run(command),
+                clock=SystemClock(),
+                emit=emit,
+                stop=stop,
+                parallelism=parallelism,
+                secrets=_secrets(space),
+            )
+            backend.commit(report.state)
+    return Applied(planned.plan, report, stop.signal)
+
+
+def change_state(
+    space: Workspace, change: Callable[[State], State], command: str, lock_timeout: str, *, fresh: bool = False
+) -> State:
+    """Change the state by a pure rule, under the lock; `fresh`: begin one where there is none."""
+    with space.locked(command, lock_timeout):
+        backend = space.backend
+        state = backend.fresh() if fresh and space.base.state is None else space.state_or_error()
+        changed = change(state)
+        if changed == state and space.base.state is not None:
+            return state
+        backend.open_journal(state=state)
+        return backend.commit(changed)
+
+
+def push_state(space: Workspace, new: State, *, force: bool, lock_timeout: str) -> State:
+    """Put `new` in place of the present state if it may be; see `core.state_ops.pushed`."""
+    from reconciler.core.state_ops import pushed
+
+    with space.locked("state push", lock_timeout):
+        base, backend = space.base, space.backend
+        state = pushed(base.state, new, stack=new.stack if base.state is None else base.state.stack, force=force,
+                       open_intents=len(base.intents))  # fmt: skip
+        return state if state == base.state else backend.replace(state)
+
+
+def move_stack(space: Workspace, source: str, target: str, lock_timeout: str) -> None:
+    """Give the state of stack `source` the name `target`; may be repeated after a kill in between."""
+    from reconciler.core.state_ops import renamed
+    from reconciler.edge.store import move_stack as put
+
+    old, new = space.backend_of(source), space.backend_of(target)
+    with space.locked("state mv-stack", lock_timeout, old), space.locked("state mv-stack", lock_timeout, new):
+        base = old.read()
+        if base.state is None:
+            raise StateError(Diagnostic(f"there is no state of stack {source} at {old.location}"))
+        put(old, new, renamed(base.state, target, existing=new.read().state, open_intents=len(base.intents)))
+
+
+def reset_sandbox(space: Workspace) -> list[str]:
+    """Forget the simulators' data and the sandbox's state; says what went."""
+    from reconciler.sandbox.mount import open_sandbox
+
+    sandboxed = space.sandboxed()
+    with sandboxed.locked("sandbox reset", "0s"):
+        names = open_sandbox(sandboxed.sandbox_folder).store.reset()
+        existed = sandboxed.base.state is not None
+        sandboxed.backend.remove()
+    lines = [f"forgot the data of {', '.join(names)}"] if names else []
+    lines += ["forgot the sandbox's state"] if existed else []
+    return lines or ["there was nothing to forget"]
