@@ -30,7 +30,7 @@ _HINTS = (
     ),
     (
         "no eligible node found",
-        "are the node ids right? Local models need nodes of the role ml, or plugins.ml_commons.only_run_on_ml_node: false",
+        "are the node ids right? Local models need nodes of the role ml, or plugins.ml_commons.only_run_on_ml_node off",
     ),
     (
         "custom deployment plan",

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.model import Json, Live
 from reconciler.provider import Call, Done, Failed, Next, Operation, Wait
-from reconciler.providers.opensearch_wire import IDLE
 
 PATIENCE = 4  # looks that a search may trail behind before a read by id tells; it is refreshed each second
 MOST_DEPLOYS = 3
@@ -322,7 +321,8 @@ def _watch(op: Operation) -> Next | None:
         return Failed(live.reason or "the deploy failed", live=live)
     if _enough(op, live) and live.health == "ready" and _shown(op, live):
         return Call("confirm")
-    if op.looks >= PATIENCE and (_enough(op, live) or live.extra.get("task") not in ("CREATED", "RUNNING")):
+    working = live.extra.get("task") in ("CREATED", "RUNNING") and live.status not in IDLE
+    if op.looks >= PATIENCE and (_enough(op, live) or not working):
         return Call("confirm")
     return Wait("until it is deployed", live.status)
 
@@ -335,7 +335,7 @@ def _verdict(op: Operation, live: Live) -> Next | None:
         return None
     if task == "FAILED":
         return Failed(live.reason or "the deploy failed", live=live)
-    if task in ("CREATED", "RUNNING") or live.health in ("pending", "unknown"):
+    if (task in ("CREATED", "RUNNING") and live.status not in IDLE) or live.health in ("pending", "unknown"):
         return Wait("until it is deployed", live.status)
     if live.health == "updating":  # DEPLOY_FAILED over a loaded model: the next sync-up puts it right
         return Wait("until the cluster has put its record right", live.status)
@@ -345,12 +345,13 @@ def _verdict(op: Operation, live: Live) -> Next | None:
         return Wait("until all nodes hold it", live.status) if confirms < 2 else Failed(live.reason or why, live=live)
     if confirms < 2 and live.health != "failed":
         return Wait("until it is deployed", live.status)
-    if int(memo.get("deploys") or 0) < MOST_DEPLOYS and (live.status in (*IDLE, "DEPLOYED") or _raced(op)):
+    if _raced(op) and int(memo.get("deploys") or 0) < MOST_DEPLOYS:  # whoever won did not make it
         return Call("deploy", creates=True, args={"node_ids": _deploy_nodes(op)})
     if live.health == "degraded" and confirms < MOST_CONFIRMS:
         return Wait("until all nodes hold it", live.status)
     return Failed(
-        live.reason or f"it is {live.status} again: undeployed by hand, by a TTL or by the cluster", live=live
+        live.reason or f"it is {live.status}: undeployed while we waited, by hand, by a TTL or by the cluster",
+        live=live,
     )
 
 
@@ -372,7 +373,7 @@ def _undeploy(op: Operation) -> Next:
             return Failed("it is deployed again each time: a predict does that unless is_auto_deploy_enabled is false")
         return Call("undeploy")
     ours = model is not None and own.get("model") == model and not retain
-    if model is not None and not ours and not memo.get("vanished"):
+    if model is not None and not ours and not memo.get("vanished") and not memo.get("deleted"):
         if not memo.get("fresh"):
             return Call("confirm")
         if op.live is not None and _worker_nodes(op.live):
