@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.moves import rename
-from reconciler.core.record import settle
 from reconciler.core.schema import ProviderSchema
+from reconciler.core.select import matching
 from reconciler.diagnostics import Diagnostic, ReconcilerError
 from reconciler.engine.clock import Clock
 from reconciler.engine.entries import Entries, deposed
-from reconciler.engine.graph import Node, nodes
+from reconciler.engine.graph import Node, is_on_its_way, nodes
 from reconciler.engine.job import Job, Step
 from reconciler.engine.lane import Lane, open_lane
 from reconciler.engine.ledger import Journal, Ledger, Run
 from reconciler.engine.operate import Operate, World
 from reconciler.engine.scheduler import Owner
 from reconciler.engine.stop import StopSignal
-from reconciler.engine.values import SecretLookup, Values
+from reconciler.engine.values import NotResolvedError, SecretLookup, Values
 from reconciler.engine.workers import ThreadWorkers, Workers
-from reconciler.model import Event, Outcome, Plan, ProviderConfig, Recorded, Refreshed, Report, State
+from reconciler.model import Action, Event, Outcome, Plan, ProviderConfig, Recorded, Refreshed, Report, State
 from reconciler.provider import Provider, ProviderType
 
 PARALLELISM = 10
@@ -67,14 +67,14 @@ def apply(
         values=Values(ledger.entries, secrets),
         ledger=ledger,
         clock=clock,
-        forced=frozenset(plan.options.replace),
+        forced=_forced(plan),
         settings={key: config.settings for key, config in configs.items()},
     )
     recorded = rename(state.deployments, plan.moved)
     made = nodes(plan, recorded)
     jobs, steps, lanes = _steps(made, recorded, providers, configs, types, state)
     forgotten = [action for action in plan.actions if action.action == "forget"]
-    if not steps and not forgotten and not plan.state_changes and not plan.moved:
+    if not anything_to_do(plan):
         return Report((), state, state.outputs)
     _write_down(plan, world, recorded)
     for action in forgotten:
@@ -93,6 +93,18 @@ def apply(
         finally:
             pool.close()
     return _report(plan, world, jobs, stop)
+
+
+def anything_to_do(plan: Plan) -> bool:
+    """Whether an apply of this plan would send, write or wait for anything."""
+    waits = not plan.options.refresh_only
+    busy = any(action.action != "none" or (waits and is_on_its_way(action)) for action in plan.actions)
+    return busy or bool(plan.state_changes or plan.moved)
+
+
+def _forced(plan: Plan) -> frozenset[str]:
+    addresses = tuple(action.address for action in plan.actions)
+    return frozenset(matching("--replace", plan.options.replace, addresses)) if plan.options.replace else frozenset()
 
 
 def _steps(
@@ -146,10 +158,23 @@ def _write_down(plan: Plan, world: World, recorded: Mapping[str, Recorded]) -> N
         if source not in recorded:
             ledger.drop(source)
     ledger.providers({**ledger.recorded_providers, **plan.providers})
-    settled = settle(plan, ledger.entries, digest_key=world.entries.digest_key, now=world.clock.now())
-    ledger.put(*settled.entries)
-    for address in settled.removed:
-        ledger.drop(address)
+    changed = {change.address for change in plan.state_changes}
+    for action in plan.actions:
+        if action.action == "none" and action.address in changed and not is_on_its_way(action):
+            _settle(action, world)
+
+
+def _settle(action: Action, world: World) -> None:
+    """Record a deployment that is as desired already."""
+    prior = world.ledger.entries.get(action.address)
+    if action.desired is None or prior is None:
+        return
+    try:
+        desired = world.values.resolve(action.desired)
+    except NotResolvedError:
+        return  # what it refers to is under way: the next plan has the value
+    live = world.live.find(prior, world.entries.schemas[desired.type])
+    world.ledger.put(world.entries.settled(desired, live, prior, prior.generation))
 
 
 def _report(plan: Plan, world: World, jobs: Mapping[str, Job], stop: StopSignal) -> Report:

@@ -72,15 +72,20 @@ class Beginner:
         step.op = replace(step.operation, live=live)
         kind = HEALTH_KIND[live.health] if live is not None and not live.dormant else "out"
         step.rereading = kind == "in"
+        if live is not None:
+            step.status, step.health = live.status, live.health
         if kind == "in":
-            step.status = live.status if live is not None else ""
             self._owner.park(step)
-        elif kind == "steady":
-            self._unchanged(step, step.prior, live)
+        elif kind == "steady" and live is not None and step.prior is not None:
+            self._recovered(step, step.prior, live)
         else:
             step.lane.waiting.pop(step.address, None)
-            step.op = replace(step.operation, looks=0)
-            self._operate.advance(step)
+            if step.node.name == "deploy":
+                step.op = None
+                self._build(step)
+            else:
+                step.op = replace(step.operation, looks=0)
+                self._operate.advance(step)
 
     def left(self, step: Step, live: Live | None) -> None:
         """Something on its way out stood in the way of a deploy; go on once it is gone."""
@@ -127,24 +132,37 @@ class Beginner:
                 self._owner.over(step, "failed", error.diagnostic)
                 return
         if job.desired is not None and live is not None:
-            self._world.ledger.put(self._world.entries.settled(job.desired, live, prior))
+            generation = prior.generation if prior is not None else job.action.generation
+            self._world.ledger.put(self._world.entries.settled(job.desired, live, prior, generation))
             job.id, job.health = live.id, live.health
         job.result = "unchanged"
         self._owner.over(step, "unchanged")
 
+    def _recovered(self, step: Step, prior: Recorded, live: Live) -> None:
+        """Its failure was all that asked for the replace, and that is over: nothing to send."""
+        now = self._world.clock.now()
+        self._world.ledger.put(
+            replace(prior, computed=live.computed, health=live.health, status=live.status, pending=None, updated_at=now)
+        )
+        step.job.id, step.job.health, step.job.result = live.id, live.health, "unchanged"
+        self._owner.over(step, "unchanged")
+
     # --- kinds of steps ---------------------------------------------------------------------------------------------
     def _deploy(self, step: Step, prior: Recorded | None) -> None:
+        if step.job.action.action != "replace" or not step.first or not self._read_again(step, prior):
+            self._build(step)
+
+    def _build(self, step: Step) -> None:
+        """Bring it into being, once nothing of the same identity is on its way out any more."""
         if step.job.action.action == "replace":
-            step.prior = None
-            if step.first and self._read_again(step, prior):
-                return
+            step.prior = None  # it has been undeployed, or is the other one that stays until this one is ready
             live = self._dormant(step)
         else:
-            live = self._live(step, prior)
+            live = self._live(step, step.prior)
         if live is not None and live.health == "deleting" and not live.dormant:
             step.leaving = True
             step.status, step.health = live.status, live.health
-            self._make(step, "undeploy", prior, live, live.id)
+            self._make(step, "undeploy", step.prior, live, live.id)
             self._owner.park(step)
             return
         self._make(step, "deploy", step.prior, live, live.id if live is not None else None)
@@ -162,16 +180,18 @@ class Beginner:
         self._operate.advance(step)
 
     def _read_again(self, step: Step, prior: Recorded | None) -> bool:
-        """Whether a failed deployment is read first: only where its failure is all that asks for the replace."""
+        """Whether a failed deployment is read first: only where its failure is all that asks for the replace.
+
+        What a create-first replace derives anew asks for nothing by itself.
+        """
         action = step.job.action
-        failed = action.expected.health == "failed" and not action.changes and action.address not in self._world.forced
+        derived = action.desired.derived if action.desired is not None and action.create_first else frozenset()
+        if action.expected.health != "failed" or any(change.path not in derived for change in action.changes):
+            return False
         live = self._live(step, prior)
-        if not failed or prior is None or live is None or prior.provider != action.provider:
+        if action.address in self._world.forced or prior is None or live is None or prior.provider != action.provider:
             return False
-        step.prior = prior
         self._make(step, "undeploy", prior, live, live.id)
-        if step.node.name == "deploy":  # create-first: what is read is the old one, what follows is the new one
-            return False
         if step.lane.type.capabilities.read_by_id:
             step.turn += 1
             self._owner.ask(Request("read", step.lane, step, None, step.turn))
@@ -196,7 +216,7 @@ class Beginner:
             missing = f"{step.address}: what it was to adopt is not there any more"
             self._owner.over(step, "failed", NotResolvedError.about(step.address, missing).diagnostic)
             return
-        entry = self._world.entries.settled(desired, live, None, step.job.action.generation)
+        entry = self._world.entries.settled(desired, live, None, step.job.action.generation, adopted=True)
         step.prior = entry
         self._world.ledger.put(entry)
         step.job.id, step.job.health = live.id, live.health

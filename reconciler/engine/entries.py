@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from reconciler.core.record import record
 from reconciler.core.schema import ProviderSchema
-from reconciler.core.tree import plain
 from reconciler.engine.clock import Clock
 from reconciler.engine.job import Step
 from reconciler.model import Desired, Health, Live, Pending, Recorded, Verb
@@ -35,22 +34,22 @@ class Entries:
     ) -> None:
         self.types, self.schemas, self.digest_key, self._clock = types, schemas, digest_key, clock
 
-    def settled(self, desired: Desired, live: Live, prior: Recorded | None, generation: int | None = None) -> Recorded:
-        """The record of a deployment that is as desired, nothing having been sent."""
-        return record(
+    def settled(
+        self, desired: Desired, live: Live | None, prior: Recorded | None, generation: int, *, adopted: bool = False
+    ) -> Recorded:
+        """The record of a deployment that is as desired, with nothing pending."""
+        entry = record(
             desired,
-            identity=self.identity(desired, prior),
+            live,
+            prior,
+            schema=self.schemas[desired.type],
             digest_key=self.digest_key,
+            identity=self.types[desired.type].identity,
             now=self._clock.now(),
-            prior=prior,
-            live=live,
             generation=generation,
+            adopted=adopted,
         )
-
-    def identity(self, desired: Desired, prior: Recorded | None) -> str:
-        """What the provider knows it by; what was recorded where the spec does not say."""
-        wanted = self.types[desired.type].identity(plain(desired.spec))
-        return wanted if wanted is not None else prior.identity if prior is not None else ""
+        return entry if entry.pending is None else replace(entry, pending=None)
 
     def of(self, step: Step, *, pending: Pending | None, health: Health | None = None) -> Recorded:
         """The record of the step's deployment as it is now; `pending` says what is not finished about it."""
@@ -68,27 +67,21 @@ class Entries:
             )  # fmt: skip
         if desired is None:
             raise ValueError(f"{step.address} has neither a record nor a declaration")
-        entry = record(
-            desired,
-            identity=self.identity(desired, prior),
-            digest_key=self.digest_key,
-            now=now,
-            prior=prior,
-            live=live,
-            id=op.id,
+        generation = step.job.action.generation if deploys or prior is None else prior.generation
+        # A deploy sends the whole spec, ignored paths too: for the record it is a new object, of no record before.
+        entry = self.settled(desired, live, None if deploys and step.touched else prior, generation)
+        waited = prior is not None and prior.pending is not None and prior.pending.verb == "deploy"
+        before = prior.deployed_at if prior is not None else ""
+        return replace(
+            entry,
+            address=step.record,
+            id=op.id if op.id is not None else entry.id,
             created=created,
             health=known,
             status=status,
             pending=pending,
-            generation=step.job.action.generation if deploys else None,
-            deployed=deploys,
+            deployed_at=now if pending is None and (deploys or waited) else before,
         )
-        waited = prior is not None and prior.pending is not None and prior.pending.verb == "deploy"
-        if deploys and pending is not None:
-            entry = replace(entry, deployed_at=prior.deployed_at if prior is not None else "")
-        elif waited and pending is None:
-            entry = replace(entry, deployed_at=now)
-        return entry if op.id is None or entry.id is not None else replace(entry, id=op.id)
 
     def pending(self, step: Step, verb: Verb, cause: str) -> Pending:
         """What is unfinished since this step began, or since an earlier run began the same."""

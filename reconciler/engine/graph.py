@@ -12,10 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reconciler.model import Action, Plan, Recorded, Verb
+from reconciler.model import HEALTH_KIND, Action, Plan, Recorded, Verb
 
 StepName = Literal["deploy", "scale", "update", "undeploy", "adopt", "wait"]
-_ON_ITS_WAY = ("pending", "updating")
+
+
+def is_on_its_way(action: Action) -> bool:
+    """Whether an apply waits for a deployment that it does nothing to."""
+    health = action.expected.health
+    return action.action == "none" and action.expected.exists and health is not None and HEALTH_KIND[health] == "in"
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +51,8 @@ def nodes(plan: Plan, state: Mapping[str, Recorded]) -> list[Node]:
     the first step of the plan that is stuck goes ahead. Never an error, as in the plan's own order.
     """
     made = [node for index, action in enumerate(plan.actions) for node in _steps_of(index, action, state)]
+    if plan.options.refresh_only:  # it asks no provider for anything, so it waits for nothing either
+        return []
     for soft in (True, False):
         _link(made, state, soft=soft)
         stuck = _stuck(made)
@@ -63,7 +70,7 @@ def nodes(plan: Plan, state: Mapping[str, Recorded]) -> list[Node]:
 def _steps_of(index: int, action: Action, state: Mapping[str, Recorded]) -> Iterable[Node]:
     match action.action:
         case "none":
-            if action.expected.health in _ON_ITS_WAY:
+            if is_on_its_way(action):
                 yield Node(action, index, "wait", action.provider)
         case "replace":
             prior = state.get(action.address)

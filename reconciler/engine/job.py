@@ -52,9 +52,9 @@ class Lost:
 class Step:
     """One step under way.
 
-    `record`: where in the state its deployment stands (a create-first replace keeps the old one aside). `first`: no step
-    of the same action comes before it. `begun`: RFC 3339, for the record. `turn` goes up with everything asked of a
-    provider for it, so that late answers are known. `leaving`: it waits until something on its way out is gone;
+    `record`: where in the state its deployment stands (a create-first replace keeps the old one aside). `first`: no
+    step of the same action comes before it. `begun`: RFC 3339, for the record. `turn` goes up with everything asked of
+    a provider for it, so that late answers are known. `leaving`: it waits until something on its way out is gone;
     `rereading`: it waits to see whether a failed deployment recovers. `touched`: some call did something, or may have.
     `intent` is on disk and open; `intent_sent`: its request may have reached the provider; `repeated`: it is the second
     try of a call whose answer was lost.

@@ -36,12 +36,14 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Who runs what, for the journal. `command` holds no values of options."""
+    """Who runs what, for the journal. `command` holds no values of options. `started`: the journal has the run's start
+    already (it was opened with it, to write down what recovery found)."""
 
     id: str
     command: str
     user: str
     host: str
+    started: bool = False
 
 
 class Ledger:
@@ -52,7 +54,7 @@ class Ledger:
         self.entries: dict[str, Recorded] = dict(state.deployments)
         self._outputs, self._providers = state.outputs, state.providers
         self._journal, self._clock, self._run, self._actions = journal, clock, run, actions
-        self._started = False
+        self._started = run.started
         self._dirty = False
 
     def put(self, *entries: Recorded) -> None:
