@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from reconciler.core.duration import seconds
 from reconciler.edge.client import Client, Dialect, segment
@@ -323,7 +324,7 @@ class Connection:
             raise BadAnswerError(
                 "a list of deployments without `deployments`, or of no sane length", provider=self._name
             )
-        return {live.id: live for live in (wire_format.normalize(item, self._name) for item in items)}, total
+        return {live.id: live for live in map(self._live, items)}, total
 
     def _create(self, op: Operation) -> Reply:
         identity = PROVIDER.identity(op.desired) or ""
@@ -351,7 +352,7 @@ class Connection:
             answer = self._request("PUT", f"{path}/update-overflowstrategy", body=body)
         inner = wire_format.output(answer)
         full = isinstance(inner, Mapping) and "deployed_model" in inner and "status" in inner
-        return wire_format.normalize(inner, self._name) if full else None
+        return self._live(inner) if full else None
 
     def _refuse_mixed(self, op: Operation) -> None:
         want, have = op.desired.get("ptu_capacity"), op.live.attributes.get("ptu_capacity") if op.live else None
@@ -363,7 +364,11 @@ class Connection:
             )
 
     def _object(self, method: str, path: str, body: Mapping[str, Json] | None = None) -> Live:
-        return wire_format.normalize(self._output(self._request(method, path, body=body)), self._name)
+        return self._live(self._output(self._request(method, path, body=body)))
+
+    def _live(self, raw: Json) -> Live:
+        live = wire_format.normalize(raw, self._name)
+        return replace(live, reason=self._client.scrub.clean(live.reason)) if live.reason else live
 
     def _output(self, data: Json) -> Mapping[str, Json]:
         inner = wire_format.output(data)

@@ -7,6 +7,7 @@ spellings). It never sleeps, never makes or deletes a model, never takes a 404 o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from reconciler.core.duration import seconds
 from reconciler.edge.client import Client, Dialect, segment
@@ -255,7 +256,8 @@ class Connection:
             if wire_format.is_empty_list(error):
                 return ()
             raise self._told(error) from error
-        return [wire_format.normalize(item, self._name) for item in wire_format.items_of(data, self._name)]
+        found = (wire_format.normalize(item, self._name) for item in wire_format.items_of(data, self._name))
+        return [replace(live, reason=self._client.scrub.clean(live.reason)) if live.reason else live for live in found]
 
     def _deploy(self, op: Operation) -> Reply:
         identity = PROVIDER.identity(op.desired) or op.address
