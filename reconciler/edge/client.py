@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 MOST_RETRIES = 3  # of what failed; being throttled is bounded by time alone
 RETRY_BUDGET = 60.0  # seconds from the first attempt within which a retry may still start
+THROTTLE_BUDGET = 120.0  # the same while the provider throttles: being slow is no failure
 _NO_ANSWER: Json = object()
 
 Authorize = Callable[[bool], Mapping[str, str]]
@@ -129,13 +130,14 @@ class Client:
         exchange = Exchange(self.provider, method, f"{method} {path}", self.base_url, self.scrub)
         may_repeat = method in REPEATABLE if repeatable is None else repeatable
         started = self._monotonic()
-        fresh, retries = False, 0
+        fresh, renewed, retries = False, False, 0
         while True:
             sent = self._exchange(exchange, target, raw, headers, fresh, empty_ok)
             if isinstance(sent, Answer):
                 return sent
-            if sent.error.status == 401 and callable(self._authorize) and not fresh:
-                fresh = True
+            fresh = sent.error.status == 401 and callable(self._authorize) and not renewed
+            if fresh:
+                renewed = True
                 continue
             wait = self._wait(sent, may_repeat, retries, self._monotonic() - started)
             if wait is None:
@@ -292,7 +294,7 @@ class Client:
         wait = backoff(retries, self._random)
         if asked is not None:
             wait = min(asked, LONGEST_RETRY_AFTER) + (0.1 + 0.1 * self._random() if asked == 0 else 0.0)
-        return wait if elapsed + wait <= RETRY_BUDGET else None
+        return wait if elapsed + wait <= (THROTTLE_BUDGET if throttled else RETRY_BUDGET) else None
 
     def _open(self) -> Any:
         if self._transport is None:
@@ -339,11 +341,18 @@ def segment(text: str) -> str:
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
+def _refuse(constant: str) -> Json:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = jsonlib.JSONDecoder(parse_constant=_refuse)  # without NaN and Infinity, which Python would take
+
+
 def _parse(body: bytes) -> tuple[Json, str]:
     """The JSON of a body (None for an empty one) and, where it is none, what is wrong with it."""
     if not body:
         return None, ""
     try:
-        return jsonlib.loads(body), ""
+        return _DECODER.decode(body.decode("utf-8-sig")), ""
     except (ValueError, RecursionError):
         return None, "is not JSON"

@@ -193,7 +193,8 @@ def _tls(error: ssl.SSLError) -> tuple[str, str, Again]:
     reason = error.reason or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return f"the server does not speak TLS ({reason})", "should the endpoint begin with http:// instead?", "never"
-    return f"TLS failed ({reason})", "", "always"
+    hint = "does the endpoint speak TLS at all?" if "EOF" in reason else ""
+    return f"TLS failed ({reason})", hint, "always"
 
 
 _CA_HINT = "where the authority is your own, give its certificate as `ca_cert`"

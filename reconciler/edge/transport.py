@@ -48,14 +48,26 @@ def tls_context(ca_cert: str | None) -> ssl.SSLContext:
 
 
 def open_transport(base: SplitResult, *, connections: int, ca_cert: str | None) -> httpx.BaseTransport:
-    """A pool of connections to one host. Proxies of the environment are used, but never for this machine itself."""
+    """A pool of connections to one host. Proxies of the environment are used, but never for this machine itself.
+
+    Raises FileError for a proxy or a `ca_cert` that can't be used.
+    """
     import httpx
 
     context = tls_context(ca_cert) if base.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=5.0)
     proxy = _proxy(base)
     if proxy is not None:
-        return httpx.HTTPTransport(verify=tls_context(ca_cert), limits=limits, proxy=proxy)
+        try:
+            return httpx.HTTPTransport(verify=tls_context(ca_cert), limits=limits, proxy=proxy)
+        except (ValueError, ImportError) as error:
+            raise FileError(
+                Diagnostic(
+                    f"the proxy that the environment names for {base.scheme} can't be used",
+                    detail=f"it is no http:// or https:// URL ({type(error).__name__})",
+                    hint=f"correct {base.scheme.upper()}_PROXY, or list {base.hostname} in NO_PROXY",
+                )
+            ) from error
     return httpx.HTTPTransport(verify=context, limits=limits)
 
 
