@@ -28,6 +28,7 @@ from reconciler.provider import (
     Reply,
     Wire,
 )
+from reconciler.providers import opensearch_memo as memory
 from reconciler.providers import opensearch_steps as steps
 from reconciler.providers import opensearch_wire as wire_format
 from reconciler.providers.opensearch_api import Api
@@ -236,7 +237,7 @@ class Connection:
 
     def look(self, waiting: Sequence[Operation]) -> Mapping[str, Live | None]:
         """One search of the tasks, one of the records, one profile, for all waiters."""
-        models = {op.address: model for op in waiting if (model := steps.model_of(op)) and not _registering(op)}
+        models = {op.address: model for op in waiting if (model := memory.model_of(op)) and not _registering(op)}
         tasks = {op.address: task for op in waiting if (task := _task(op))}
         task_hits = self._api.by_id("tasks", list(tasks.values())) if tasks else {}
         hits = self._api.by_id("models", list(models.values())) if models else {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from reconciler.model import Json, Live
 from reconciler.provider import Operation, Reply
-from reconciler.providers import opensearch_steps as steps
+from reconciler.providers import opensearch_memo as memory
 from reconciler.providers import opensearch_wire as wire_format
 
 _REGISTER_FIELDS = (
@@ -32,7 +32,7 @@ def kept(own: Mapping[str, str]) -> list[str]:
 
 def slot(op: Operation) -> str:
     """Under which name a new connector is written down: beside the one in use until the model is switched over."""
-    return "connector_next" if "connector" in steps.made(op) else "connector"
+    return "connector_next" if "connector" in memory.made(op) else "connector"
 
 
 def connector_body(op: Operation) -> dict[str, Json]:
@@ -48,7 +48,7 @@ def connector_body(op: Operation) -> dict[str, Json]:
 def register_body(op: Operation) -> dict[str, Json]:
     body = {name: op.desired[name] for name in _REGISTER_FIELDS if op.desired.get(name) is not None}
     body.setdefault("function_name", "remote")
-    body["model_group_id"] = steps.made(op)["group"]
+    body["model_group_id"] = memory.made(op)["group"]
     connector = op.memo.get("connector") or op.desired.get("connector_id")
     if connector:
         body["connector_id"] = connector

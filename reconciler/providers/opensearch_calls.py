@@ -21,7 +21,7 @@ from reconciler.provider import (
     Reply,
 )
 from reconciler.providers import opensearch_bodies as bodies
-from reconciler.providers import opensearch_steps as steps
+from reconciler.providers import opensearch_memo as memory
 from reconciler.providers import opensearch_wire as wire_format
 from reconciler.providers.opensearch_api import Api, raced
 
@@ -68,17 +68,17 @@ class Calls:
     def _survey(self, op: Operation, _call: Call) -> Reply:
         known = (op.prior.id if op.prior else None) or op.id or op.desired.get("model_id")
         live = self._api.live(known) if isinstance(known, str) else None
-        if op.verb == "deploy" and steps.registers(op):
+        if op.verb == "deploy" and memory.registers(op):
             return self._survey_own(op, known, live)
         if live is None:
             return Reply(memo={"surveyed": True, "vanished": True})
-        strays = [id_ for id_ in steps.own_connectors(op) if id_ != live.computed.get("connector_id")]
+        strays = [id_ for id_ in memory.own_connectors(op) if id_ != live.computed.get("connector_id")]
         memo = {"surveyed": True, "fresh": True, "model": live.id, "seen": bodies.seen_of(op, live), "strays": strays}
         return Reply(id=live.id, live=live, memo=memo)
 
     def _survey_own(self, op: Operation, known: Json, live: Live | None) -> Reply:
         """What of ours is left of a deployment that is to be deployed (again): our model, others in our group."""
-        own, gone = steps.made(op), [known] if live is None and known else []
+        own, gone = memory.made(op), [known] if live is None and known else []
         group = own.get("group")
         ours = group is not None and not op.memo.get("taken")
         if group is not None and self._api.get("model_groups", group) is None:
@@ -102,7 +102,7 @@ class Calls:
             "fresh": True,
             "gone": gone,
             "leftovers": [id_ for id_ in rest if id_ not in bodies.kept(own)] if ours else [],
-            "strays": [id_ for id_ in steps.own_connectors(op) if id_ != connector],
+            "strays": [id_ for id_ in memory.own_connectors(op) if id_ != connector],
         }
         created: dict[str, str] = {} if ours or not rest else {"kept": ",".join(rest)}
         if live is None:
@@ -127,7 +127,7 @@ class Calls:
 
     def _confirm(self, op: Operation, _call: Call) -> Reply:
         """One model as it is this moment, its task, and what does not belong beside it."""
-        model = steps.model_of(op)
+        model = memory.model_of(op)
         live = self._api.live(model) if model else None
         memo: dict[str, Json] = {"fresh": True, "confirms": int(op.memo.get("confirms") or 0) + 1}
         if live is None:
@@ -137,10 +137,10 @@ class Calls:
         if task and live.health != "ready":
             live = wire_format.with_task(live, self._api.get("tasks", task))
         if op.verb != "undeploy":
-            own = steps.made(op)
-            strays = [id_ for id_ in steps.own_connectors(op) if id_ != live.computed.get("connector_id")]
+            own = memory.made(op)
+            strays = [id_ for id_ in memory.own_connectors(op) if id_ != live.computed.get("connector_id")]
             memo["strays"] = strays
-            if own.get("group") and steps.registers(op):
+            if own.get("group") and memory.registers(op):
                 others = [str(hit["_id"]) for hit in self._api.members(own["group"])]
                 memo["leftovers"] = [id_ for id_ in others if id_ != live.id and id_ not in bodies.kept(own)]
         return Reply(id=live.id, live=live, memo=memo)
@@ -189,7 +189,7 @@ class Calls:
         return bodies.registered(op, self._text(task, "model_id"))
 
     def _deploy(self, op: Operation, call: Call) -> Reply:
-        model = str(steps.model_of(op))
+        model = str(memory.model_of(op))
         nodes = call.args.get("node_ids") or []
         memo: dict[str, Json] = {"deploys": int(op.memo.get("deploys") or 0) + 1, "confirms": 0}
         try:
@@ -207,9 +207,9 @@ class Calls:
 
     # --- changing ---------------------------------------------------------------------------------------------------
     def _put(self, op: Operation, _call: Call) -> Reply:
-        model = str(steps.model_of(op))
+        model = str(memory.model_of(op))
         try:
-            answer = self._api.request("PUT", f"/models/{segment(model)}", steps.put_body(op))
+            answer = self._api.request("PUT", f"/models/{segment(model)}", memory.put_body(op))
         except NotFoundError:
             return Reply(memo={"vanished": True})
         except ProviderError as error:
@@ -222,7 +222,7 @@ class Calls:
     def _release(self, op: Operation, call: Call) -> Reply:
         """Undeploy from some nodes, of those that hold it now: a node that does not would turn the record UNDEPLOYED
         while others go on serving."""
-        model = str(steps.model_of(op))
+        model = str(memory.model_of(op))
         held = self._api.holders(model).get(model, ())
         nodes = [node for node in call.args.get("node_ids") or () if node in held]
         if nodes and len(nodes) < len(held):
@@ -231,7 +231,7 @@ class Calls:
         return Reply(id=model, memo={"seen": seen, "confirms": 0})
 
     def _undeploy(self, op: Operation, _call: Call) -> Reply:
-        model = str(steps.model_of(op))
+        model = str(memory.model_of(op))
         memo: dict[str, Json] = {"undeployed": True, "undeploys": int(op.memo.get("undeploys") or 0) + 1}
         try:
             self._api.undeploy(model)
@@ -243,7 +243,7 @@ class Calls:
     # --- removing ---------------------------------------------------------------------------------------------------
     def _delete(self, op: Operation, _call: Call) -> Reply:
         try:
-            self._api.delete("models", str(steps.model_of(op)))
+            self._api.delete("models", str(memory.model_of(op)))
         except RejectedError as error:
             if "undeploy model first" not in error.message:
                 raise
@@ -252,7 +252,7 @@ class Calls:
 
     def _sweep(self, op: Operation, _call: Call) -> Reply:
         """Everything of ours that still stands: models in our group, connectors with our mark for this address."""
-        own = steps.made(op)
+        own = memory.made(op)
         members = [str(hit["_id"]) for hit in self._api.members(own["group"])] if "group" in own else []
         hits = self._api.hits("connectors", wire_format.phrase_query(op.mark.rpartition("/")[0] + "/"))
         marked = [str(hit["_id"]) for hit in hits if wire_format.of_address(bodies.description(hit), op.mark)]
@@ -260,7 +260,7 @@ class Calls:
             "swept": True,
             "sweeps": int(op.memo.get("sweeps") or 0) + 1,
             "leftovers": [id_ for id_ in members if id_ not in bodies.kept(own)],
-            "strays": list(dict.fromkeys([*steps.own_connectors(op), *marked])),
+            "strays": list(dict.fromkeys([*memory.own_connectors(op), *marked])),
         }
         return Reply(memo=memo)
 
@@ -290,7 +290,7 @@ class Calls:
 
     def _delete_group(self, op: Operation, _call: Call) -> Reply:
         try:
-            self._api.delete("model_groups", steps.made(op)["group"])
+            self._api.delete("model_groups", memory.made(op)["group"])
         except RejectedError as error:
             if error.status != 409:
                 raise
@@ -320,7 +320,7 @@ class Calls:
 
     def _find_model(self, op: Operation) -> Reply | None:
         """In our own group every model is ours; the oldest that is as declared counts, later ones are left over."""
-        own = steps.made(op)
+        own = memory.made(op)
         if "group" not in own:
             return None
         members = [hit for hit in self._api.members(own["group"]) if str(hit["_id"]) not in bodies.kept(own)]
@@ -335,7 +335,7 @@ class Calls:
 
     def _find_deployed(self, op: Operation) -> Reply | None:
         """A deploy: the nodes hold the model, or its record says that it is under way."""
-        model = steps.model_of(op)
+        model = memory.model_of(op)
         live = self._api.live(model) if model else None
         if live is None or (not live.computed["worker_nodes"] and live.status != "DEPLOYING"):
             return None

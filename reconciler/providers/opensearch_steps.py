@@ -1,19 +1,26 @@
 """What to do next with an operation on an ML Commons model: pure decisions from what was asked, answered and seen.
 
-Nothing here talks. What an operation learns stands in its memo, each call's answer merged over the last:
-
-`surveyed` a look at what stands already was taken · `model` the id once known · `seen` the model before we changed it ·
-`gone` recorded ids that are not there any more · `leftovers`, `strays` models and connectors of ours to remove ·
-`connector` made by this operation · `task` of a registration · `put` version of the record after our PUT ·
-`deploy` how the deploy was answered · `fresh` the last live is a read by id, not a search that may trail behind.
+Nothing here talks. What an operation knows and remembers stands in opensearch_memo.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from reconciler.model import Json, Live
+from reconciler.model import Live
 from reconciler.provider import Call, Done, Failed, Next, Operation, Wait
+from reconciler.providers.opensearch_memo import (
+    changes,
+    held,
+    made,
+    model_of,
+    own_connectors,
+    put_body,
+    registers,
+    wanted_nodes,
+    wanted_ttl,
+)
+from reconciler.providers.opensearch_wire import IDLE
 
 PATIENCE = 4  # looks that a search may trail behind before a read by id tells; it is refreshed each second
 MOST_DEPLOYS = 3
@@ -43,102 +50,6 @@ def _on_its_way(op: Operation) -> Next | None:
     if live.health == "failed" and op.looks:
         return Failed(live.reason or f"it is {live.status}", live=live)
     return None
-
-
-# --- what an operation knows --------------------------------------------------------------------------------------
-
-
-def made(op: Operation) -> dict[str, str]:
-    """What stands beside the deployment because we made it: `group`, `model`, `connector`, `connector_next` (one made
-    for an update that is not switched over yet), and `kept`: ids, by commas, of retained models found in the group when
-    it was taken again. An empty text says that it is no longer there."""
-    gone = op.memo.get("gone") or ()
-    known = {**(op.prior.created if op.prior else {}), **op.created}
-    return {name: id_ for name, id_ in known.items() if id_ and id_ not in gone}
-
-
-def own_connectors(op: Operation) -> list[str]:
-    """Ids of the connectors that we made for it, each once."""
-    return list(dict.fromkeys(id_ for name, id_ in made(op).items() if name.startswith("connector")))
-
-
-def registers(op: Operation) -> bool:
-    """Whether the model is registered from here (and not named by `model_id`)."""
-    return not op.desired.get("model_id")
-
-
-def model_of(op: Operation) -> str | None:
-    """The model's id as far as it is known."""
-    found = op.memo.get("model") or op.id or (op.prior.id if op.prior else None) or op.desired.get("model_id")
-    return found if isinstance(found, str) else None
-
-
-def changes(op: Operation, name: str) -> bool:
-    """Whether the plan changes the attribute `name` or something in it."""
-    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for path in op.changes)
-
-
-def wanted_nodes(op: Operation) -> list[str] | None:
-    """The nodes to deploy to; None: all that are eligible."""
-    nodes = op.desired.get("node_ids")
-    return sorted(nodes) if isinstance(nodes, list) and nodes else None
-
-
-def put_body(op: Operation) -> dict[str, Json]:
-    """What of the record has to change, as the body of a PUT.
-
-    `deploy_setting` goes whole: a missing TTL would be written as none. Null is refused, so what the file no longer
-    says goes back to what the server would have taken: no text, enabled, no TTL (-1), auto-deploy.
-    """
-    seen = op.memo.get("seen") or {}
-    had: Mapping[str, Json] = seen.get("attributes") or {}
-    body: dict[str, Json] = {}
-    description = op.desired.get("description")
-    if (description is not None or _managed(op, "description")) and not seen.get("described"):
-        body["description"] = description or ""
-    enabled = op.desired.get("is_enabled")
-    if (enabled is not None or _managed(op, "is_enabled")) and (enabled is not False) != (
-        had.get("is_enabled") is not False
-    ):
-        body["is_enabled"] = enabled is not False
-    if op.desired.get("rate_limiter") is not None and op.desired["rate_limiter"] != had.get("rate_limiter"):
-        body["rate_limiter"] = op.desired["rate_limiter"]
-    setting = had.get("deploy_setting") or {}
-    ttl, auto = wanted_ttl(op), _wanted_auto(op)
-    if ttl != setting.get("model_ttl_minutes") or auto != (setting.get("is_auto_deploy_enabled") is not False):
-        body["deploy_setting"] = {"model_ttl_minutes": -1 if ttl is None else ttl, "is_auto_deploy_enabled": auto}
-    connector = op.memo.get("connector") or op.desired.get("connector_id")
-    if connector and connector != had.get("connector_id"):
-        body["connector_id"] = connector
-    return body
-
-
-def wanted_ttl(op: Operation) -> Json:
-    """Minutes, or None for no TTL; one that the file never spoke of stays as it is."""
-    return _setting(op, "model_ttl_minutes", None)
-
-
-def _wanted_auto(op: Operation) -> bool:
-    return _setting(op, "is_auto_deploy_enabled", True) is not False
-
-
-def _setting(op: Operation, name: str, default: Json) -> Json:
-    asked = (op.desired.get("deploy_setting") or {}).get(name)
-    if asked is not None:
-        return asked
-    prior = (op.prior.spec.get("deploy_setting") or {}) if op.prior else {}
-    if prior.get(name) is not None or "deploy_setting" in op.changes or changes(op, f"deploy_setting.{name}"):
-        return default
-    had = ((op.memo.get("seen") or {}).get("attributes") or {}).get("deploy_setting") or {}
-    return had.get(name)
-
-
-def _managed(op: Operation, name: str) -> bool:
-    return changes(op, name) or bool(op.prior and op.prior.spec.get(name) is not None)
-
-
-def _held(op: Operation) -> list[str]:
-    return list((op.memo.get("seen") or {}).get("nodes") or ())
 
 
 # --- deploy -------------------------------------------------------------------------------------------------------
@@ -233,12 +144,12 @@ def _converge(op: Operation) -> Next:
         if memo.get("busy") and op.looks == 0:
             return Wait("until it is no longer deploying")
         had = (seen.get("attributes") or {}).get("deploy_setting") or {}
-        if wanted_ttl(op) != had.get("model_ttl_minutes") and _held(op) and not memo.get("undeployed"):
+        if wanted_ttl(op) != had.get("model_ttl_minutes") and held(op) and not memo.get("undeployed"):
             return Call("undeploy")  # a TTL is taken over only at the next deploy
         return Call("put")
     if not memo.get("deploy") and _needs_deploy(op):
         return Call("deploy", creates=True, args={"node_ids": _deploy_nodes(op)})
-    waiting = _watch(op) if memo.get("deploy") or _held(op) else _settle(op)
+    waiting = _watch(op) if memo.get("deploy") or held(op) else _settle(op)
     if waiting is not None:
         return waiting
     left = _too_many(op)
@@ -250,13 +161,13 @@ def _converge(op: Operation) -> Next:
 def _needs_deploy(op: Operation) -> bool:
     if op.memo.get("undeployed"):
         return True
-    held, seen = set(_held(op)), op.memo.get("seen") or {}
+    holding, seen = set(held(op)), op.memo.get("seen") or {}
     if op.verb == "deploy":
-        return not held or seen.get("state") != "DEPLOYED" or not set(wanted_nodes(op) or ()) <= held
+        return not holding or seen.get("state") != "DEPLOYED" or not set(wanted_nodes(op) or ()) <= holding
     if not changes(op, "node_ids"):
         return False
     nodes = wanted_nodes(op)
-    return nodes is None or not set(nodes) <= held or bool(seen.get("all_nodes"))
+    return nodes is None or not set(nodes) <= holding or bool(seen.get("all_nodes"))
 
 
 def _deploy_nodes(op: Operation) -> list[str]:
@@ -265,7 +176,7 @@ def _deploy_nodes(op: Operation) -> list[str]:
     nodes = wanted_nodes(op)
     if nodes is None:
         return []
-    return sorted({*nodes, *(() if op.memo.get("undeployed") else _held(op))})
+    return sorted({*nodes, *(() if op.memo.get("undeployed") else held(op))})
 
 
 def _too_many(op: Operation) -> list[str]:
@@ -377,11 +288,8 @@ def _undeploy(op: Operation) -> Next:
         if not memo.get("fresh"):
             return Call("confirm")
         if op.live is not None and _worker_nodes(op.live):
-            return (
-                Call("undeploy")
-                if int(memo.get("undeploys") or 0) < MOST_UNDEPLOYS
-                else Failed("nodes still hold it", live=op.live)
-            )
+            many = int(memo.get("undeploys") or 0) >= MOST_UNDEPLOYS
+            return Failed("nodes still hold it", live=op.live) if many else Call("undeploy")
     if ours and not memo.get("deleted"):
         return Call("delete")
     if retain:
