@@ -323,7 +323,7 @@ class Connection:
             try:
                 answer = self._client.request(method, path.format(segment(model_id)), params=params, headers=headers)
             except ProviderError as error:
-                told = self._told(error)
+                told = self._told(error, step)
                 if isinstance(told, NotFoundError) and not last:
                     continue
                 raise told from error
@@ -333,10 +333,10 @@ class Connection:
     def _known_ids(self, op: Operation) -> Sequence[str]:
         return _ids(op, op.live if op.live is not None else _match(self.list(), op))
 
-    def _told(self, error: ProviderError) -> ProviderError:
+    def _told(self, error: ProviderError, step: str = "") -> ProviderError:
         """The same error, with what it means here."""
         if error.code == wire_format.NO_PATH:
-            return wire_format.wrong_path(error, self._style)
+            return wire_format.wrong_path(error, self._style, step)
         if error.status == 403 and "not authenticated" in error.message.lower():
             return wire_format.no_key(error)
         return error

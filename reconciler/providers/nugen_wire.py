@@ -166,16 +166,21 @@ def is_empty_list(error: ProviderError) -> bool:
     return error.status == 404 and NONE_THERE.lower() in error.message.lower()
 
 
-def wrong_path(error: ProviderError, style: str) -> ProviderError:
+def wrong_path(error: ProviderError, style: str, step: str = "") -> ProviderError:
     """The error for an unknown route (a path of the other style, or no Nugen at all): never "gone"."""
     other = "deploy-model" if style == "deployment" else "deployment"
+    hint = f"set `api_style: {other}` in the provider's settings, or check its `endpoint`"
+    if style == "deployment" and step == "undeploy":
+        hint = (
+            f"the undeploy of this api_style is documented nowhere, and the one that was tried does not exist: {hint}"
+        )
     return RejectedError(
         f"{error.message}: this endpoint does not know the paths of api_style {style}",
         provider=error.provider,
         status=error.status,
         code=error.code,
         request_id=error.request_id,
-        hint=f"set `api_style: {other}` in the provider's settings, or check its `endpoint`",
+        hint=hint,
     )
 
 

@@ -77,6 +77,17 @@ def test_a_wrong_path_style_is_never_gone(bench: Bench) -> None:
         bench.deploy()
 
 
+def test_the_undocumented_undeploy_says_so(bench: Bench) -> None:
+    """Where the newer style's guess does not exist, the error tells that it was one."""
+    bench.knob(api_style="deployment")
+    provider = bench.connect(api_style="deployment")
+    driven = bench.deploy(provider=provider)
+    bench.knob(api_style="deploy-model")
+    with pytest.raises(RejectedError) as caught:
+        bench.undeploy(driven, provider=provider)
+    assert "documented nowhere" in caught.value.diagnostics[0].hint
+
+
 def test_deploy_inputs_go_where_they_belong(bench: Bench) -> None:
     """inference_provider is the header X-Provider, early a query parameter."""
     spec = {"alignment_id": "alignment-0", "inference_provider": "acme", "early": True}
