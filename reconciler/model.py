@@ -432,6 +432,7 @@ class Plan:
     options: PlanOptions = PlanOptions()
     providers: Mapping[str, RecordedProvider] = field(default_factory=dict)
     sandbox: bool = False
+    secret_digests: Mapping[str, str] = field(default_factory=dict)  # of a saved plan: template -> digest
 
 
 # --- the apply --------------------------------------------------------------------------------------------------

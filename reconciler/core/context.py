@@ -1,4 +1,4 @@
-"""What every decision of one plan is made from, and what a decision is. Values only; no rule stands here."""
+"""What every decision of one plan is made from, and what a decision is. No rule stands here. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.live_index import LiveIndex
+from reconciler.core.prepare import Prepared
 from reconciler.core.resolve import Resolver
 from reconciler.core.schema import ProviderSchema
 from reconciler.diagnostics import Diagnostic
@@ -48,3 +49,30 @@ class Decision:
     ignored: int = 0
     errors: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+
+
+def context_of(
+    given: Prepared,
+    index: LiveIndex,
+    schemas: Mapping[str, ProviderSchema],
+    types: Mapping[str, ProviderType],
+    now: str,
+    resolver: Resolver,
+) -> Context:
+    """What the decisions of one plan are made from."""
+    return Context(
+        stack=given.name,
+        now=now,
+        digest_key=given.state.digest_key if given.state else None,
+        index=index,
+        recorded=given.recorded,
+        schemas=schemas,
+        types=types,
+        configs=given.configs,
+        scopes=given.scopes,
+        owners=given.owners,
+        resolver=resolver,
+        quoted=given.quoted,
+        replace=given.replace,
+        foreign=given.foreign,
+    )

@@ -232,6 +232,8 @@ def _action(
         quoted=ctx.quoted.get(desired.address, ()),
     )  # fmt: skip
     identity = ctx.types[desired.type].identity(desired.spec)
+    if not expected.exists and identity is not None:
+        expected = replace(expected, identities=(identity,))
     name = (live.name if live else "") or (prior.name if prior else "") or identity or desired.address
     return Action(
         address=desired.address, provider=desired.provider, action=kind, reason=reason,

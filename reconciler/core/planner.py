@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.core.assemble import finish
 from reconciler.core.bulk import collector_paused
-from reconciler.core.context import Context, Decision
+from reconciler.core.context import Context, Decision, context_of
 from reconciler.core.decide import decide
 from reconciler.core.draft import Draft
 from reconciler.core.drift import drift_of
@@ -59,7 +59,7 @@ def plan(
         given = prepare(stack, state, schemas=schemas, options=options, recovered=recovered, providers=providers)
         draft = Draft(given, sandbox=sandbox)
         outlooks: dict[str, Outlook] = {}
-        ctx = context(given, index, schemas, types, now, Resolver(outlooks.get, secrets))
+        ctx = context_of(given, index, schemas, types, now, Resolver(outlooks.get, secrets))
         if not given.errors:
             if options.refresh_only:
                 _refresh(ctx, given, draft)
@@ -69,33 +69,6 @@ def plan(
         if draft.errors:
             raise PlanConflictError(*draft.errors)
         return finish(ctx, given, draft)
-
-
-def context(
-    given: Prepared,
-    index: LiveIndex,
-    schemas: Mapping[str, ProviderSchema],
-    types: Mapping[str, ProviderType],
-    now: str,
-    resolver: Resolver,
-) -> Context:
-    """What the decisions of one plan are made from."""
-    return Context(
-        stack=given.name,
-        now=now,
-        digest_key=given.state.digest_key if given.state else None,
-        index=index,
-        recorded=given.recorded,
-        schemas=schemas,
-        types=types,
-        configs=given.configs,
-        scopes=given.scopes,
-        owners=given.owners,
-        resolver=resolver,
-        quoted=given.quoted,
-        replace=given.replace,
-        foreign=given.foreign,
-    )
 
 
 def _refresh(ctx: Context, given: Prepared, draft: Draft) -> None:
