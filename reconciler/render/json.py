@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
-from reconciler.diagnostics import Diagnostic, Span
 from reconciler.model import Event, Json, Outcome
 
 
@@ -46,23 +45,6 @@ def summary_to_json(outcomes: Iterable[Outcome], outputs: Mapping[str, Json]) ->
         if outcome.action != "none":
             counted[kinds[outcome.result]] += 1
     return {"event": "summary", **counted, "outputs": dict(sorted(outputs.items()))}
-
-
-def diagnostic_to_json(item: Diagnostic) -> dict[str, Json]:
-    """A diagnostic with the fields that apply."""
-    out: dict[str, Json] = {"severity": item.severity, "summary": item.summary}
-    for name in ("address", "provider", "request_id", "detail", "hint"):
-        if getattr(item, name):
-            out[name] = getattr(item, name)
-    if item.span:
-        out["at"] = _span(item.span)
-    if item.related:
-        out["related"] = [{"text": text, "at": _span(span)} for text, span in item.related]
-    return out
-
-
-def _span(span: Span) -> dict[str, Json]:
-    return {"file": span.file, "line": span.line, "column": span.column}
 
 
 def _refuse(item: object) -> Json:

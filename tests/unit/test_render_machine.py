@@ -7,11 +7,11 @@ import json
 import pytest
 import yaml
 
-from reconciler.diagnostics import Diagnostic, Span
+from reconciler.diagnostics import Diagnostic
 from reconciler.model import CostTotal, Desired, Drift, Event, Outcome, Plan, Secret, Stack, Unknown, Unmanaged
 from reconciler.render.generate import Found, generate_yaml
 from reconciler.render.graph import dot, mermaid
-from reconciler.render.json import diagnostic_to_json, event_line, summary_to_json, to_json
+from reconciler.render.json import event_line, summary_to_json, to_json
 from reconciler.render.metrics import metrics_text
 
 
@@ -48,18 +48,6 @@ def test_the_summary_counts_actions() -> None:
     assert to_json(summary_to_json(outcomes, {"b": 1, "a": "x"}), indent=None) == (
         '{"event": "summary", "done": 2, "failed": 2, "skipped": 1, "outputs": {"a": "x", "b": 1}}'
     )
-
-
-def test_a_diagnostic_as_json() -> None:
-    """Only what applies, with places as numbers."""
-    item = Diagnostic("s", span=Span("f", 1, 2), hint="h", related=(("first", Span("g", 3, 4)),))
-    assert diagnostic_to_json(item) == {
-        "severity": "error",
-        "summary": "s",
-        "hint": "h",
-        "at": {"file": "f", "line": 1, "column": 2},
-        "related": [{"text": "first", "at": {"file": "g", "line": 3, "column": 4}}],
-    }
 
 
 PLAN = Plan(
