@@ -248,11 +248,12 @@ class Operate:
             case Failed(reason, exists, live):
                 step.op = replace(step.operation, live=live if live is not None else step.operation.live)
                 self._note(step, step.operation.live)
-                if not exists and step.operation.verb == "deploy":
-                    step.op = replace(step.operation, id=None, live=None)
                 summary = f"{step.name} failed: {reason}"
                 error = Diagnostic(summary=summary, address=step.address, provider=step.lane.key)
-                self.fail(step, error, health="failed" if exists and step.operation.verb == "deploy" else None)
+                if exists:
+                    self.fail(step, error, health="failed" if step.operation.verb == "deploy" else None)
+                else:
+                    self._vanished(step, error)
             case _:
                 raise TypeError(f"not an end: {following}")
 
@@ -278,6 +279,16 @@ class Operate:
             if step.intent is not None and not step.intent_sent:
                 self._close(step, "absent")
             self._record_unfinished(step, error.summary, health)
+        self._end(step, "failed", error)
+
+    def _vanished(self, step: Step, error: Diagnostic) -> None:
+        """The provider says that it does not exist: only what stands beside it is kept."""
+        if step.operation.created:
+            step.op = replace(step.operation, id=None, live=None)
+            pending = self.world.entries.pending(step, step.operation.verb, error.summary)
+            self.world.ledger.put(replace(self.world.entries.of(step, pending=pending), id=None, health="unknown"))
+        else:
+            self.world.ledger.drop(step.record)
         self._end(step, "failed", error)
 
     def _end(

@@ -1,4 +1,4 @@
-"""One apply after the other on the scripted provider: desired specs in, plan by the real planner, apply by the engine."""
+"""One apply after the other on the scripted provider: desired specs in, the real planner, the engine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ from tests.support.fake_provider import (
 
 def want(address: str, needs: Iterable[str] = (), **spec: Json) -> Desired:
     """A declared deployment; its name is its address unless given."""
-    more: dict[str, Any] = {key: spec.pop(key) for key in ("lifecycle", "timeouts", "adopt", "references") if key in spec}
+    more: dict[str, Any] = {
+        key: spec.pop(key) for key in ("lifecycle", "timeouts", "adopt", "references") if key in spec
+    }
     return Desired(address, "fake", "fake", {"name": address, **spec}, depends_on=tuple(sorted(needs)), **more)
 
 
@@ -103,9 +105,15 @@ class Bench:
 
     def recover(self, patient: bool = False) -> tuple[Resolution, ...]:
         return resolve_intents(
-            self.intents, state=self.state, providers={"fake": self.provider}, schemas={"fake": schema()}, last_run=None,
-            clock=self.clock, timeouts={"fake": 30.0} if patient else None, workers=lambda size: InlineWorkers(self.clock),
-        )  # fmt: skip
+            self.intents,
+            state=self.state,
+            providers={"fake": self.provider},
+            schemas={"fake": schema()},
+            last_run=None,
+            clock=self.clock,
+            timeouts={"fake": 30.0} if patient else None,
+            workers=lambda size: InlineWorkers(self.clock),
+        )
 
     def write_down(self) -> None:
         """What a run that holds the lock does about open intents before it plans."""

@@ -50,7 +50,13 @@ DOCUMENT: Mapping[str, Json] = {
         "link": {"type": "string", "description": "never changes"},
         "replicas": {"type": "integer", "x-change": "scale", "x-ready-only": True, "description": "how many"},
         "note": {"type": "string", "x-change": "update", "description": "a text"},
-        "token": {"type": "string", "x-change": "update", "x-write-only": True, "x-sensitive": True, "description": "-"},
+        "token": {
+            "type": "string",
+            "x-change": "update",
+            "x-write-only": True,
+            "x-sensitive": True,
+            "description": "-",
+        },
     },
     "x-computed": {"id": {"type": "string"}, "url": {"type": "string"}},
 }
@@ -87,6 +93,7 @@ class InlineWorkers:
         self.clock, self.latency = clock, latency
         self.jobs: list[tuple[float, int, Any, Job]] = []
         self.count = self.most = 0
+        self.woken = False
 
     def submit(self, token: object, job: Job) -> None:
         self.count += 1
@@ -94,6 +101,9 @@ class InlineWorkers:
         self.most = max(self.most, len(self.jobs))
 
     def collect(self, timeout: float | None) -> list[Result]:
+        if self.woken:
+            self.woken = False
+            return []
         until = float("inf") if timeout is None else self.clock.time + timeout
         if not self.jobs or self.jobs[0][0] > until:
             assert until != float("inf"), "the owner waits for ever"
@@ -110,7 +120,7 @@ class InlineWorkers:
         return results
 
     def wake(self) -> None:
-        pass
+        self.woken = True
 
     def close(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from reconciler.engine.lane import open_lane
@@ -31,7 +32,7 @@ def test_the_poll_interval_grows_from_half_a_second_to_fifteen() -> None:
 
     bench.provider.look = look  # type: ignore[method-assign]
     bench.run(want("a"))
-    gaps = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]
     assert gaps[0] < 1.0
     assert gaps == sorted(gaps)
     assert 14.9 < max(gaps) < 15.5
@@ -63,7 +64,7 @@ def test_a_heartbeat_comes_at_least_every_ten_seconds_with_the_providers_word() 
     bench.cloud.busy = 120.0
     bench.run(want("a"))
     times = [event.elapsed or 0.0 for event in bench.events]
-    assert all(later - earlier <= 10.5 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier <= 10.5 for earlier, later in itertools.pairwise(times))
     assert {event.status for event in bench.events if event.event == "progress"} >= {"PENDING"}
 
 
@@ -173,5 +174,7 @@ def test_a_short_list_lag_is_no_loss() -> None:
 
 def test_the_files_max_concurrency_is_the_bound() -> None:
     """`max_concurrency: 2` beats what the provider type would bear."""
-    lane = open_lane("fake", FakeProvider(Bench().cloud), FakeType(), replace(config(), settings={"max_concurrency": 2}))
+    lane = open_lane(
+        "fake", FakeProvider(Bench().cloud), FakeType(), replace(config(), settings={"max_concurrency": 2})
+    )
     assert lane.most == lane.limit == 2
