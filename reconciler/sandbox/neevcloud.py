@@ -152,7 +152,9 @@ class NeevCloud(Simulator):
         if any(_there(held, place, now) and held["name"] == body["name"] for held in deployments.values()):
             raise _invalid(f"name: {body['name']} is already used in this project")
         ident = self.world.new_id("dep-")
-        held = {**body, "id": ident, "place": place, "created": now, "gone": None}
+        # Neither plan nor config is kept: they are never returned, and extra_args may hold a secret.
+        kept = {field: body[field] for field in _REQUIRED if field != "plan_id"}
+        held = {**kept, "id": ident, "place": place, "created": now, "gone": None}
         held["phases"] = self._start(now, str(body["name"]))
         deployments[ident] = held
         return Response(201, self._shown(held, now))

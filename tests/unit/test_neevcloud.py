@@ -231,6 +231,13 @@ def test_the_login_goes_to_the_gateway_of_the_endpoint(bench: Bench) -> None:
     assert provider.list() == ()
 
 
+def test_the_sandbox_keeps_no_config(bench: Bench) -> None:
+    """What may hold a secret and is never returned is not written down by the simulator either."""
+    bench.drive(deploy_of("chat", {**bench.spec(0), "config": {"extra_args": ["--hf-token", "hf_abcdefgh"]}}))
+    with bench.world() as world:
+        assert "hf_abcdefgh" not in json.dumps(world.dump())
+
+
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
