@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from reconciler.core.bulk import collector_paused
 from reconciler.diagnostics import Diagnostic, FileError, IncompleteError, ReconcilerError, StaleError, StateError
 from reconciler.edge.backends.base import Base
-from reconciler.model import Event, Json, Plan, PlanOptions, ProviderConfig, Refreshed, Report, Stack, State
+from reconciler.model import Json, ProviderConfig, Refreshed, Stack, State
+from reconciler.plan import Event, Plan, PlanOptions, Report
 from reconciler.provider import Provider
 from reconciler.workspace import Workspace
 

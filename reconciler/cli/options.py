@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reconciler.model import PlanOptions
+from reconciler.plan import PlanOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 

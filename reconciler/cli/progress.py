@@ -15,7 +15,7 @@ from typing import TextIO
 from reconciler.cli.console import Console
 from reconciler.cli.main import Globals
 from reconciler.diagnostics import Diagnostic, FileError
-from reconciler.model import Event, Plan
+from reconciler.plan import Event, Plan
 from reconciler.render.json import event_line
 from reconciler.render.progress import ProgressView
 

@@ -10,7 +10,7 @@ from reconciler.cli.main import Globals
 
 if TYPE_CHECKING:
     from reconciler.edge.lock import LockStatus
-    from reconciler.model import Plan, Report
+    from reconciler.plan import Plan, Report
     from reconciler.workspace import Workspace
 
 

@@ -14,7 +14,8 @@ from reconciler.core.outside import unmanaged, unreadable
 from reconciler.core.prepare import Prepared
 from reconciler.core.resolve import quoted
 from reconciler.core.state_changes import of_outputs, of_provider
-from reconciler.model import Action, Json, Plan, Recorded, RecordedProvider, StateChange
+from reconciler.model import Json, Recorded, RecordedProvider
+from reconciler.plan import Action, Plan, StateChange
 
 
 def finish(ctx: Context, given: Prepared, draft: Draft) -> Plan:

@@ -10,7 +10,8 @@ from reconciler.core.prepare import Prepared
 from reconciler.core.resolve import Resolver
 from reconciler.core.schema import ProviderSchema
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Live, ProviderConfig, Recorded
+from reconciler.model import Live, ProviderConfig, Recorded
+from reconciler.plan import Action
 from reconciler.provider import ProviderType
 
 

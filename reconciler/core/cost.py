@@ -11,7 +11,8 @@ from math import isfinite
 
 from reconciler.core.diff import usable
 from reconciler.core.schema import ProviderSchema
-from reconciler.model import Cost, CostTotal, Json, Live, ProviderConfig, Recorded, Secret
+from reconciler.model import Json, Live, ProviderConfig, Recorded, Secret
+from reconciler.plan import Cost, CostTotal
 
 
 @dataclass(frozen=True, slots=True)

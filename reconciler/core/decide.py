@@ -18,7 +18,8 @@ from reconciler.core.succession import succeed
 from reconciler.core.tree import ABSENT, get, leaves, marks
 from reconciler.core.verify import verify
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import HEALTH_KIND, Action, ActionKind, Change, Desired, Expected, Json, Live, Recorded, Unknown
+from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Unknown
+from reconciler.plan import Action, ActionKind, Change, Expected
 
 _REFERENCE_END = "}"
 

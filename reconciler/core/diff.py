@@ -15,7 +15,8 @@ from reconciler.core.paths import split
 from reconciler.core.schema import Attribute, ProviderSchema
 from reconciler.core.sensitive import mark_sensitive
 from reconciler.core.tree import ABSENT, has_unknown, leaves, marked, plain, same, step, within
-from reconciler.model import Change, Json, Live, Recorded, Secret, Unknown
+from reconciler.model import Json, Live, Recorded, Secret, Unknown
+from reconciler.plan import Change
 
 Strength = Literal["none", "scale", "update", "replace"]
 RANK: Mapping[str, int] = {"none": 0, "scale": 1, "update": 2, "replace": 3}

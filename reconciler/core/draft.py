@@ -7,7 +7,8 @@ from reconciler.core.cost import Money, Tariff
 from reconciler.core.drift import Drifted, is_drift
 from reconciler.core.prepare import Prepared
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Drift, Live, StateChange
+from reconciler.model import Live
+from reconciler.plan import Action, Drift, StateChange
 
 
 class Draft:

@@ -15,7 +15,8 @@ from reconciler.core.live_index import LiveIndex
 from reconciler.core.reason import status_of, with_why
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import ABSENT, within
-from reconciler.model import HEALTH_KIND, Drift, Health, Live, Recorded
+from reconciler.model import HEALTH_KIND, Health, Live, Recorded
+from reconciler.plan import Drift
 
 _STEADY: frozenset[Health] = frozenset(("ready", "degraded", "stopped"))
 

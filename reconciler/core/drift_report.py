@@ -19,7 +19,8 @@ from reconciler.core.outside import unmanaged, unreadable, unreadable_entry
 from reconciler.core.prepare import prepare
 from reconciler.core.resolve import Resolver
 from reconciler.core.schema import ProviderSchema
-from reconciler.model import Drift, Live, Plan, PlanOptions, ProviderConfig, Refreshed, Stack, State
+from reconciler.model import Live, ProviderConfig, Refreshed, Stack, State
+from reconciler.plan import Drift, Plan, PlanOptions
 from reconciler.provider import ProviderType
 
 

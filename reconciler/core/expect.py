@@ -14,7 +14,8 @@ from reconciler.core.paths import split
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.sensitive import hides_secret, mark_sensitive
 from reconciler.core.tree import ABSENT, get, put, step, within
-from reconciler.model import Expected, Json, Live, Secret
+from reconciler.model import Json, Live, Secret
+from reconciler.plan import Expected
 
 
 def expected_of(

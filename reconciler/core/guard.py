@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.live_index import LiveIndex
-from reconciler.model import Action, CostTotal, PlanOptions, ProviderConfig, Recorded, Refusal, Stack, State
+from reconciler.model import ProviderConfig, Recorded, Stack, State
+from reconciler.plan import Action, CostTotal, PlanOptions, Refusal
 
 MANY = 3  # fewer never look like an accident
 SHARE = 30  # per cent of the managed deployments

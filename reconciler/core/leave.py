@@ -6,7 +6,8 @@ from reconciler.core.context import Context, Decision
 from reconciler.core.expect import expected_of
 from reconciler.core.outside import unreadable_entry
 from reconciler.core.reason import status_of
-from reconciler.model import Action, ActionKind, Expected, Live, Recorded
+from reconciler.model import Live, Recorded
+from reconciler.plan import Action, ActionKind, Expected
 
 
 def leave(ctx: Context, prior: Recorded, *, reason: str, forget: bool = False) -> Decision:

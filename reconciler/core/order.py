@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.core.graph import CycleError, order
-from reconciler.model import Action, Recorded
+from reconciler.model import Recorded
+from reconciler.plan import Action
 
 _LEAVING = ("undeploy", "forget")
 

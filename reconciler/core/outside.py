@@ -8,7 +8,8 @@ from dataclasses import replace
 from reconciler.core.context import Context
 from reconciler.core.prepare import Prepared
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Live, Recorded, Unmanaged
+from reconciler.model import Live, Recorded
+from reconciler.plan import Unmanaged
 
 
 def unmanaged(ctx: Context, given: Prepared, lives: Mapping[str, Live]) -> tuple[Unmanaged, ...]:

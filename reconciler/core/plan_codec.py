@@ -14,7 +14,8 @@ from reconciler.core.plan_reading import plan_from_file
 from reconciler.core.plan_values import encode, literals
 from reconciler.core.tree import marks
 from reconciler.diagnostics import Diagnostic, FileError
-from reconciler.model import Action, Desired, Expected, Json, Plan, PlanOptions, Secret
+from reconciler.model import Desired, Json, Secret
+from reconciler.plan import Action, Expected, Plan, PlanOptions
 
 __all__ = ["drift_to_json", "plan_from_file", "plan_to_file", "plan_to_json", "same_actions"]
 

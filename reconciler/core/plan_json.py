@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from reconciler.core.drift import is_drift
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Change, Cost, CostTotal, Drift, Json, Plan
+from reconciler.model import Json
+from reconciler.plan import Action, Change, Cost, CostTotal, Drift, Plan
 
 FORMAT_VERSION = "1.0"
 KINDS = ("deploy", "scale", "update", "replace", "undeploy", "adopt", "forget", "none")

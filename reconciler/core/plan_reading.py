@@ -11,26 +11,20 @@ from reconciler.core.plan_json import FORMAT_VERSION
 from reconciler.core.plan_values import Decoder, SecretLookup
 from reconciler.core.tree import step
 from reconciler.diagnostics import Diagnostic, FileError
-from reconciler.model import (
+from reconciler.model import Desired, Health, Json, Lifecycle, Presence, RecordedProvider, Timeouts
+from reconciler.plan import (
     Action,
     ActionKind,
     Change,
     Cost,
     CostTotal,
-    Desired,
     Drift,
     DriftClass,
     Expected,
-    Health,
-    Json,
-    Lifecycle,
     Plan,
     PlanOptions,
-    Presence,
-    RecordedProvider,
     Refusal,
     StateChange,
-    Timeouts,
     Unmanaged,
 )
 

@@ -26,7 +26,8 @@ from reconciler.core.schema import ProviderSchema
 from reconciler.core.state_changes import of_entry
 from reconciler.core.unchanged import unchanged
 from reconciler.diagnostics import Diagnostic, PlanConflictError
-from reconciler.model import Plan, PlanOptions, ProviderConfig, Recorded, Refreshed, Stack, State
+from reconciler.model import ProviderConfig, Recorded, Refreshed, Stack, State
+from reconciler.plan import Plan, PlanOptions
 from reconciler.provider import ProviderType
 
 

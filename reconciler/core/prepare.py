@@ -12,7 +12,8 @@ from reconciler.core.schema import ProviderSchema
 from reconciler.core.select import declared_needs, matching, select
 from reconciler.core.tree import marks
 from reconciler.diagnostics import Diagnostic, UsageError
-from reconciler.model import PlanOptions, ProviderConfig, Recorded, Stack, State, Unknown
+from reconciler.model import ProviderConfig, Recorded, Stack, State, Unknown
+from reconciler.plan import PlanOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.core.digest import canonical
-from reconciler.model import Change, Json, Live
+from reconciler.model import Json, Live
+from reconciler.plan import Change
 
 _LONGEST = 40
 

@@ -13,7 +13,8 @@ from reconciler.core.outside import unreadable_entry
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.state_changes import SENSITIVE
 from reconciler.core.tree import step
-from reconciler.model import Action, ActionKind, Desired, Expected, Json, Live, Recorded, StateChange
+from reconciler.model import Desired, Json, Live, Recorded
+from reconciler.plan import Action, ActionKind, Expected, StateChange
 
 
 def accept(ctx: Context, entry: Recorded) -> tuple[Decision, tuple[StateChange, ...], Drifted]:

@@ -9,7 +9,8 @@ from reconciler.core.paths import split
 from reconciler.core.references import Lookup, Reference, references, resolve
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import ABSENT, get, marks
-from reconciler.model import HEALTH_KIND, Action, ActionKind, Desired, Json, Live, Recorded, Unknown
+from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Unknown
+from reconciler.plan import Action, ActionKind
 
 _NEW: frozenset[ActionKind] = frozenset(("deploy", "replace"))
 

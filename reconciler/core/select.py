@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from reconciler.core.moves import base_of, find_moves, rename
 from reconciler.core.words import nearest
 from reconciler.diagnostics import Diagnostic, UsageError
-from reconciler.model import PlanOptions, Recorded, Stack, State
+from reconciler.model import Recorded, Stack, State
+from reconciler.plan import PlanOptions
 
 
 def matcher(pattern: str) -> re.Pattern[str]:

@@ -15,18 +15,8 @@ from reconciler.core.moves import rename
 from reconciler.core.reason import of_value, status_of
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import ABSENT, marks, same, step
-from reconciler.model import (
-    HEALTH_KIND,
-    Action,
-    Json,
-    Live,
-    Plan,
-    ProviderConfig,
-    Recorded,
-    Refreshed,
-    Secret,
-    State,
-)
+from reconciler.model import HEALTH_KIND, Json, Live, ProviderConfig, Recorded, Refreshed, Secret, State
+from reconciler.plan import Action, Plan
 
 _PAPERWORK = ("moved", "outputs", "scope", "settings")  # state changes that look at nothing live
 

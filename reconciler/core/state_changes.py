@@ -9,17 +9,8 @@ from reconciler.core.diff import differences, hides
 from reconciler.core.record import written
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import same, within
-from reconciler.model import (
-    HEALTH_KIND,
-    Action,
-    Json,
-    Live,
-    ProviderConfig,
-    Recorded,
-    RecordedProvider,
-    StateChange,
-    Unknown,
-)
+from reconciler.model import HEALTH_KIND, Json, Live, ProviderConfig, Recorded, RecordedProvider, Unknown
+from reconciler.plan import Action, StateChange
 
 SENSITIVE = "(sensitive)"
 LATER = "(known after apply)"

@@ -7,7 +7,8 @@ from dataclasses import replace
 from reconciler.core.context import Context
 from reconciler.core.identity import conflict, holders, problem
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Change, Live, Recorded
+from reconciler.model import Live, Recorded
+from reconciler.plan import Action, Change
 
 
 def succeed(ctx: Context, action: Action, prior: Recorded, live: Live | None) -> tuple[Action, tuple[Diagnostic, ...]]:

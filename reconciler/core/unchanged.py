@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from reconciler.core.cost import Tariff, change_of
 from reconciler.core.tree import same
-from reconciler.model import Action, Desired, Expected, Json, Live, Recorded
+from reconciler.model import Desired, Json, Live, Recorded
+from reconciler.plan import Action, Expected
 
 IN_SYNC = "in sync"
 _MISSING = object()

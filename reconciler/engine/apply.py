@@ -24,7 +24,8 @@ from reconciler.engine.scheduler import Owner
 from reconciler.engine.stop import StopSignal
 from reconciler.engine.values import NotResolvedError, SecretLookup, Values
 from reconciler.engine.workers import ThreadWorkers, Workers
-from reconciler.model import Action, Event, Outcome, Plan, ProviderConfig, Recorded, Refreshed, Report, State
+from reconciler.model import ProviderConfig, Recorded, Refreshed, State
+from reconciler.plan import Action, Event, Outcome, Plan, Report
 from reconciler.provider import Provider, ProviderType
 
 PARALLELISM = 10

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reconciler.model import HEALTH_KIND, Action, Plan, Recorded, Verb
+from reconciler.model import HEALTH_KIND, Recorded, Verb
+from reconciler.plan import Action, Plan
 
 StepName = Literal["deploy", "scale", "update", "undeploy", "adopt", "wait"]
 

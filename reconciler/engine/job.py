@@ -8,7 +8,8 @@ from typing import Literal
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.graph import Node
 from reconciler.engine.lane import Lane
-from reconciler.model import Action, Desired, Health, Intent, Live, Recorded
+from reconciler.model import Desired, Health, Intent, Live, Recorded
+from reconciler.plan import Action
 from reconciler.provider import Call, Operation
 
 Result = Literal["done", "unchanged", "failed", "skipped", "interrupted"]

@@ -18,7 +18,8 @@ from reconciler.engine.ledger import Ledger
 from reconciler.engine.stop import StopSignal
 from reconciler.engine.workers import Result as Answer
 from reconciler.engine.workers import Workers
-from reconciler.model import Event, Live
+from reconciler.model import Live
+from reconciler.plan import Event
 from reconciler.provider import ThrottledError
 
 HEARTBEAT = 10.0

@@ -16,7 +16,8 @@ from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import ABSENT, get
 from reconciler.core.validate import violations
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Desired, Json, Live, Recorded, Secret, Unknown
+from reconciler.model import Desired, Json, Live, Recorded, Secret, Unknown
+from reconciler.plan import Action
 from reconciler.provider import ProviderType
 
 SecretLookup = Callable[[Reference], Json]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Plan
+from reconciler.plan import Action, Plan
 from reconciler.render import values, view
 from reconciler.render.safe import html_text
 

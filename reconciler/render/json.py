@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
-from reconciler.model import Event, Json, Outcome
+from reconciler.model import Json
+from reconciler.plan import Event, Outcome
 
 
 def to_json(document: Json, *, indent: int | None = 2) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, Plan
+from reconciler.plan import Action, Plan
 from reconciler.render import values, view
 from reconciler.render.safe import html_text, line, markdown_code, markdown_fence
 

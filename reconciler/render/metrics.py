@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.model import CostTotal, Plan
+from reconciler.plan import CostTotal, Plan
 from reconciler.render.safe import line
 
 _CLASSES = ("changed", "missing", "unmanaged", "unreadable", "not_compared")

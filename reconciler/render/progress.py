@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.model import Event
+from reconciler.plan import Event
 from reconciler.render.layout import Ink
 from reconciler.render.safe import columns, harmless, line
 from reconciler.render.values import duration

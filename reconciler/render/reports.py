@@ -9,7 +9,8 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from reconciler.model import Action, Cost, Json, Outcome, Plan, Recorded, Report, Stack, State
+from reconciler.model import Json, Recorded, Stack, State
+from reconciler.plan import Action, Cost, Outcome, Plan, Report
 from reconciler.render import values
 from reconciler.render.diagnostics import diagnostic_line
 from reconciler.render.layout import Ink, table, wrap

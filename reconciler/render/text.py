@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, ActionKind, Plan
+from reconciler.plan import Action, ActionKind, Plan
 from reconciler.render import values, view
 from reconciler.render.layout import Ink, table, widest, wrap
 from reconciler.render.safe import block, columns, finish, line, pad

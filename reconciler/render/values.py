@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.model import Change, Cost, CostTotal, Json, Secret, Unknown
+from reconciler.model import Json, Secret, Unknown
+from reconciler.plan import Change, Cost, CostTotal
 from reconciler.render.safe import cut, line, plain
 
 UNKNOWN = "(known after apply)"

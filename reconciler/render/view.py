@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Action, ActionKind, Drift, Plan, PlanOptions, StateChange, Unmanaged
+from reconciler.plan import Action, ActionKind, Drift, Plan, PlanOptions, StateChange, Unmanaged
 from reconciler.render.safe import line
 from reconciler.render.values import NOT_SET, SENSITIVE, UNKNOWN, Shown, change, count, listed, pair, value
 

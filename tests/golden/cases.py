@@ -5,19 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.diagnostics import Diagnostic, Span
-from reconciler.model import (
-    Action,
-    Change,
-    Cost,
-    CostTotal,
-    Desired,
-    Drift,
-    Plan,
-    PlanOptions,
-    Refusal,
-    StateChange,
-    Unmanaged,
-)
+from reconciler.model import Desired
+from reconciler.plan import Action, Change, Cost, CostTotal, Drift, Plan, PlanOptions, Refusal, StateChange, Unmanaged
 
 LINEAGE = "5f0c3a52-6c1e-4a3b-9f43-0d9d6a1f2b77"
 

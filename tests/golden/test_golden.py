@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reconciler.core.plan_codec import plan_to_json
 
-from reconciler.model import Plan
+from reconciler.core.plan_codec import plan_to_json
+from reconciler.plan import Plan
 from reconciler.render.html import drift_html, plan_html
 from reconciler.render.json import to_json
 from reconciler.render.markdown import drift_markdown, plan_markdown

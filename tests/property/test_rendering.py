@@ -13,20 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.diagnostics import Diagnostic, Span
-from reconciler.model import (
-    Action,
-    Change,
-    Cost,
-    CostTotal,
-    Desired,
-    Drift,
-    Event,
-    Plan,
-    Refusal,
-    Stack,
-    StateChange,
-    Unmanaged,
-)
+from reconciler.model import Desired, Stack
+from reconciler.plan import Action, Change, Cost, CostTotal, Drift, Event, Plan, Refusal, StateChange, Unmanaged
 from reconciler.render.diagnostics import diagnostics_text
 from reconciler.render.generate import Found, generate_yaml
 from reconciler.render.graph import dot, mermaid

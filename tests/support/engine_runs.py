@@ -12,22 +12,8 @@ from reconciler.engine.fetch import fetch
 from reconciler.engine.ledger import Run
 from reconciler.engine.recover import Resolution, findings, records, resolve_intents
 from reconciler.engine.stop import StopSignal
-from reconciler.model import (
-    Desired,
-    Event,
-    Intent,
-    Json,
-    Lifecycle,
-    Outcome,
-    Plan,
-    PlanOptions,
-    ProviderConfig,
-    Refreshed,
-    Report,
-    Stack,
-    State,
-    Timeouts,
-)
+from reconciler.model import Desired, Intent, Json, Lifecycle, ProviderConfig, Refreshed, Stack, State, Timeouts
+from reconciler.plan import Event, Outcome, Plan, PlanOptions, Report
 from tests.support.fake_provider import (
     Cloud,
     FakeClock,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.model import Event
+from reconciler.plan import Event
 from tests.support.engine_runs import Bench, outcome, results, want
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from reconciler.engine.stop import StopSignal, stopping_on_signals
-from reconciler.model import Event
+from reconciler.plan import Event
 from tests.support.engine_runs import Bench, results, want
 
 

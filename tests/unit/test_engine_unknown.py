@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from reconciler.core.references import Reference
 from reconciler.engine.values import Values
-from reconciler.model import Change, Desired, Json, Plan, Secret, Unknown
+from reconciler.model import Desired, Json, Secret, Unknown
+from reconciler.plan import Change, Plan
 from reconciler.provider import Operation
 from tests.support.engine_runs import Bench, outcome, results, want
 

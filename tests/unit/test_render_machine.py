@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import CostTotal, Desired, Drift, Event, Outcome, Plan, Secret, Stack, Unknown, Unmanaged
+from reconciler.model import Desired, Secret, Stack, Unknown
+from reconciler.plan import CostTotal, Drift, Event, Outcome, Plan, Unmanaged
 from reconciler.render.generate import Found, generate_yaml
 from reconciler.render.graph import dot, mermaid
 from reconciler.render.json import event_line, summary_to_json, to_json

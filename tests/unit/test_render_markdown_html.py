@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from reconciler.model import Plan
+from reconciler.plan import Plan
 from reconciler.render.html import drift_html, plan_html
 from reconciler.render.markdown import MIN_BYTES, drift_markdown, plan_markdown
 from tests.golden.cases import BIG, EMBEDDER, EVERYTHING, OLD, PLANS

@@ -5,20 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.diagnostics import Diagnostic, Span
-from reconciler.model import (
-    Action,
-    Cost,
-    Desired,
-    Outcome,
-    Pending,
-    Plan,
-    ProviderConfig,
-    Recorded,
-    RecordedProvider,
-    Report,
-    Stack,
-    State,
-)
+from reconciler.model import Desired, Pending, ProviderConfig, Recorded, RecordedProvider, Stack, State
+from reconciler.plan import Action, Cost, Outcome, Plan, Report
 from reconciler.render.reports import (
     entry_text,
     lock_text,

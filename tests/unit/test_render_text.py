@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from reconciler.model import Action, Change, Drift, Plan, PlanOptions, StateChange
+from reconciler.plan import Action, Change, Drift, Plan, PlanOptions, StateChange
 from reconciler.render.text import drift_text, plan_text
 from tests.golden.cases import EMPTY, EVERYTHING, REFUSED, TARGETED, UNREADABLE
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model import Change, Cost, CostTotal, Json, Secret, Unknown
+from reconciler.model import Json, Secret, Unknown
+from reconciler.plan import Change, Cost, CostTotal
 from reconciler.render import values
 
 

@@ -15,7 +15,7 @@ from reconciler.cli.run import print_plan, workspace
 from reconciler.diagnostics import Diagnostic, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from reconciler.model import Plan
+    from reconciler.plan import Plan
     from reconciler.workspace import Workspace
 
 executing = (

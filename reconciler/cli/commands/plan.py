@@ -13,7 +13,7 @@ from reconciler.cli.options import output_format, plan_options, planning, target
 from reconciler.cli.run import print_plan, workspace
 
 if TYPE_CHECKING:
-    from reconciler.model import Plan
+    from reconciler.plan import Plan
 
 
 @click.command(
