@@ -39,7 +39,7 @@ def finish(ctx: Context, given: Prepared, draft: Draft) -> Plan:
         state_changes=tuple(sorted(state_changes, key=lambda change: (change.address, change.kind, change.path))),
         drift=tuple(sorted(draft.drift, key=lambda row: (row.address, row.path))),
         unmanaged=unmanaged(ctx, given, draft.lives),
-        unreadable=unreadable(ctx, given),
+        unreadable=unreadable(ctx, given, draft.short),
         refused=refusals(guarded),
         warnings=tuple(draft.warnings),
         notes=given.notes,
@@ -70,14 +70,13 @@ def _costed(ctx: Context, given: Prepared, draft: Draft, actions: list[Action]) 
     """The actions with their cost lines; the sums go to `draft.money`."""
     costed: list[Action] = []
     for action in actions:
-        prior = given.recorded.get(action.address)
-        if action.address not in draft.lives and action.action == "none" and action.expected.exists:
-            line = action.hourly_cost  # the short way has priced it already
+        if action.address in draft.short:
+            line = action.hourly_cost  # priced already
             known = cost.Money(line.after, line.currency) if line else cost.UNKNOWN
             draft.money.append((known, known))
             costed.append(action)
             continue
-        before = _before(ctx, draft, action, prior)
+        before = _before(ctx, draft, action, given.recorded.get(action.address))
         after = before
         if action.action == "undeploy":
             after = cost.NOTHING

@@ -28,10 +28,14 @@ UNKNOWN = Money(None)
 
 
 class Tariff:
-    """The prices of one provider entry, applied by its schema's `x-price` annotations. One object a plan."""
+    """The prices of one provider entry, applied by its schema's `x-price` annotations. One object a plan.
+
+    `known` is False where the entry has no prices at all.
+    """
 
     def __init__(self, schema: ProviderSchema, config: ProviderConfig | None) -> None:
         self._prices = config.prices if config else {}
+        self.known = bool(self._prices)
         by_role: dict[str, list[str]] = {"key": [], "quantity": [], "dimensions": []}
         for path, attribute in schema.attributes.items():
             if attribute.price:
@@ -39,19 +43,21 @@ class Tariff:
         self._keys, self._quantities = by_role["key"], by_role["quantity"]
         self._dimensions = by_role["dimensions"]
         self._relevant = (*self._keys, *self._quantities)
-        self._known: dict[tuple[Json, ...], Money] = {}
+        self._cached: dict[tuple[Json, ...], Money] = {}
 
     def __call__(self, spec: Mapping[str, Json]) -> Money:
         """The hourly cost of a deployment with these attributes. The first `x-price: key` with a price counts."""
-        if not self._prices:
+        if not self.known:
             return UNKNOWN
-        values = tuple(spec.get(name) for name in self._relevant)
-        if self._dimensions or not all(isinstance(value, str | int | float | None) for value in values):
+        if self._dimensions:
             return self._price(spec)
-        found = self._known.get(values)
-        if found is None:
-            found = self._known[values] = self._price(spec)
-        return found
+        values = tuple([spec.get(name) for name in self._relevant])
+        try:
+            return self._cached[values]
+        except KeyError:
+            return self._cached.setdefault(values, self._price(spec))
+        except TypeError:  # an object or a Secret where a price is looked for
+            return self._price(spec)
 
     def _price(self, spec: Mapping[str, Json]) -> Money:
         for name in self._keys:

@@ -12,7 +12,8 @@ from reconciler.plan import Action, Drift, StateChange
 
 
 class Draft:
-    """One object a plan. `lives` are the objects that decisions were made on, by address; `money` before and after."""
+    """One object a plan. `lives` are the objects that decisions were made on, by address; `short`
+    are the addresses that took the short way (core/unchanged.py); `money` is before and after."""
 
     def __init__(self, given: Prepared, *, sandbox: bool) -> None:
         self.actions: list[Action] = []
@@ -21,6 +22,7 @@ class Draft:
         self.errors: list[Diagnostic] = list(given.errors)
         self.warnings: list[Diagnostic] = list(given.stack.warnings) if given.stack else []
         self.lives: dict[str, Live] = {}
+        self.short: set[str] = set()
         self.money: list[tuple[Money, Money]] = []
         self.ignored = 0
         self.sandbox = sandbox

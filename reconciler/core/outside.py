@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.core.context import Context
@@ -53,16 +53,20 @@ def _declared_identities(ctx: Context, given: Prepared) -> set[tuple[str, str]]:
     return found
 
 
-def unreadable(ctx: Context, given: Prepared) -> tuple[Diagnostic, ...]:
-    """Providers and recorded deployments of which nothing can be said; with any of these nothing can be applied."""
-    return (*_providers(ctx, given), *_deployments(ctx, given))
+def unreadable(ctx: Context, given: Prepared, found: Collection[str] = ()) -> tuple[Diagnostic, ...]:
+    """Providers and recorded deployments of which nothing can be said; with any of these nothing can be applied.
+
+    `found` are addresses that are known to have been read.
+    """
+    open_ = sorted(given.chosen.difference(found))
+    return (*_providers(ctx, given, open_), *_deployments(ctx, given, open_))
 
 
-def _providers(ctx: Context, given: Prepared) -> Iterator[Diagnostic]:
+def _providers(ctx: Context, given: Prepared, addresses: Sequence[str]) -> Iterator[Diagnostic]:
     for key, why in sorted(ctx.index.refreshed.failed.items()):
         yield replace(why, provider=key)
     needed: dict[str, str] = {}
-    for address in sorted(given.chosen):
+    for address in addresses:
         for key in _needed(given, address):
             needed.setdefault(key, address)
     for key, address in sorted(needed.items()):
@@ -77,8 +81,8 @@ def _needed(given: Prepared, address: str) -> Iterator[str]:
         yield given.stack.deployments[address].provider
 
 
-def _deployments(ctx: Context, given: Prepared) -> Iterator[Diagnostic]:
-    for address in sorted(given.chosen):
+def _deployments(ctx: Context, given: Prepared, addresses: Sequence[str]) -> Iterator[Diagnostic]:
+    for address in addresses:
         entry = given.recorded.get(address)
         if entry is None or entry.id is None or given.removed.get(address) == "forget":
             continue

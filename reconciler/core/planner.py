@@ -85,8 +85,9 @@ def _declared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, O
     """Every selected declared deployment, dependencies first, so that references meet decisions."""
     declared = {} if given.options.destroy or given.stack is None else given.stack.deployments
     chosen = given.chosen
+    edges = {address: desired.depends_on for address, desired in declared.items() if address in chosen}
     try:
-        addresses = order({address: desired.depends_on for address, desired in declared.items() if address in chosen})
+        addresses = order(edges) if any(edges.values()) else tuple(sorted(edges))
     except CycleError as error:  # the file is checked when it is loaded: reached only through a hand-made Stack
         raise PlanConflictError(Diagnostic(f"dependencies form a circle: {error}")) from None
     quoted, recorded, schemas = ctx.quoted, ctx.recorded, ctx.schemas
@@ -98,6 +99,7 @@ def _declared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, O
             action = unchanged(desired, prior, ctx.index.ids(desired.provider), price)
             if action is not None:
                 draft.actions.append(action)
+                draft.short.add(address)
                 continue
         decision = decide(ctx, desired, prior)
         draft.take(decision)

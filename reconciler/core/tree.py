@@ -75,16 +75,23 @@ def put(tree: Json, parts: Sequence[Part], value: Json) -> Json:
 
 def same(a: Json, b: Json) -> bool:
     """Equality of JSON values: `1` equals `1.0`, but `true` is not `1`."""
-    if a is b:
-        return True
-    if a != b:
-        return False
-    kind = type(a)
+    return a is b or (a == b and _same_kinds(a, b))
+
+
+def _same_kinds(a: Json, b: Json) -> bool:
+    """Whether two equal values have their booleans in the same places. Plain loops: this runs for every container."""
+    kind = a.__class__
     if kind is dict:
-        return all(same(item, b[key]) for key, item in a.items())
+        for key, item in a.items():
+            if item.__class__ is not str and not _same_kinds(item, b[key]):
+                return False
+        return True
     if kind is list:
-        return all(map(same, a, b))
-    return (kind is bool) == (type(b) is bool)
+        for item, other in zip(a, b, strict=True):
+            if item.__class__ is not str and not _same_kinds(item, other):
+                return False
+        return True
+    return (kind is bool) == (b.__class__ is bool)
 
 
 def marks(tree: Json) -> Iterator[Secret | Unknown]:

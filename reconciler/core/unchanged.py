@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.core.cost import Tariff, change_of
+from reconciler.core.cost import UNKNOWN, Tariff, change_of
 from reconciler.core.tree import same
 from reconciler.model import Desired, Json, Live, Recorded
 from reconciler.plan import Action, Expected
@@ -27,13 +27,13 @@ def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live],
     if (
         spec != prior.spec  # a Secret or Unknown leaf equals nothing that is recorded
         or desired.depends_on != prior.depends_on
-        or desired.lifecycle != prior.lifecycle
-        or desired.timeouts != prior.timeouts
+        or (desired.lifecycle is not prior.lifecycle and desired.lifecycle != prior.lifecycle)
+        or (desired.timeouts is not prior.timeouts and desired.timeouts != prior.timeouts)
         or desired.presence != prior.presence
         or not _agrees(spec, prior.spec, live.attributes)
     ):
         return None
-    money = price(spec)
+    money = price(spec) if price.known else UNKNOWN
     return Action(
         desired.address,
         desired.provider,
