@@ -13,7 +13,7 @@ from reconciler.core.references import EACH_KEY, BadReferenceError, Reference, a
 from reconciler.core.variables import Variables
 from reconciler.core.words import did_you_mean
 from reconciler.diagnostics import Span
-from reconciler.model import Json, Secret, Unknown
+from reconciler.model import Json, Unknown
 
 Place: TypeAlias = Callable[[Sequence[Part]], Span]
 
@@ -35,6 +35,15 @@ class Use:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    place: Place
+    each: Each | None
+    owner: str | None
+    no_deployments: str
+    provider: str | None
+
+
 @dataclass(slots=True)
 class Interpolator:
     """Replaces references in value trees. `uses` grows by every reference to a deployment, to be checked later."""
@@ -52,49 +61,47 @@ class Interpolator:
         each: Each | None = None,
         owner: str | None = None,
         no_deployments: str = "",
+        provider: str | None = None,
     ) -> Json:
         """The value tree with all references replaced; the same object where there is none.
 
         `place` gives the span of a path. `no_deployments` says, if it is not empty, where references to deployments
         are refused. A reference that is wrong is complained about and leaves an Unknown, so that it counts once.
         """
+        return self._tree(value, path, _Scope(place, each, owner, no_deployments, provider))
+
+    def _tree(self, value: Json, path: tuple[Part, ...], scope: _Scope) -> Json:
         if isinstance(value, str):
-            return self._text(value, place, path, each, owner, no_deployments) if "${" in value else value
+            return self._text(value, path, scope) if "${" in value else value
         if isinstance(value, dict):
-            members = {
-                key: self.tree(member, place, path=(*path, key), each=each, owner=owner, no_deployments=no_deployments)
-                for key, member in value.items()
-            }
+            members = {key: self._tree(member, (*path, key), scope) for key, member in value.items()}
             return members if any(members[key] is not value[key] for key in value) else value
         if isinstance(value, list):
-            items = [
-                self.tree(item, place, path=(*path, number), each=each, owner=owner, no_deployments=no_deployments)
-                for number, item in enumerate(value)
-            ]
+            items = [self._tree(item, (*path, number), scope) for number, item in enumerate(value)]
             return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
         return value
 
-    def _text(
-        self, text: str, place: Place, path: tuple[Part, ...], each: Each | None, owner: str | None, no_deployments: str
-    ) -> Json:
+    def _text(self, text: str, path: tuple[Part, ...], scope: _Scope) -> Json:
         def find(reference: Reference) -> Json:
             if reference.kind == "each":
-                return _each(reference, each)
+                return _each(reference, scope.each)
             if reference.kind != "deployments":
                 return self.variables.lookup(reference)
-            if no_deployments:
+            if scope.no_deployments:
                 raise BadReferenceError(
-                    f"{reference.text} is not known before the plan, so it can't stand in {no_deployments}",
+                    f"{reference.text} is not known before the plan, so it can't stand in {scope.no_deployments}",
                     "use a variable: ${var.NAME}",
                 )
-            settled = _settle(reference, each)
-            self.uses.append(Use(owner, settled, place(path)))
+            settled = _settle(reference, scope.each)
+            self.uses.append(Use(scope.owner, settled, scope.place(path)))
             return Unknown(settled.text)
 
         try:
             return interpolate(text, find)
         except BadReferenceError as error:
-            self.complaints.error(error.summary, place(path), address=owner, hint=error.hint)
+            self.complaints.error(
+                error.summary, scope.place(path), address=scope.owner, provider=scope.provider, hint=error.hint
+            )
             return Unknown(text)
 
 
@@ -121,8 +128,3 @@ def _each(reference: Reference, each: Each | None) -> Json:
         above = value_at(each.value, parts[:-1])
         hint = did_you_mean(str(parts[-1]), above, what="it has") if isinstance(above, Mapping) else ""
         raise BadReferenceError(f"{reference.text}: the value for {each.key!r} has no such part", hint) from None
-
-
-def strip_secret(value: Json) -> Json:
-    """A Secret's value, anything else as it is."""
-    return value.value if isinstance(value, Secret) else value

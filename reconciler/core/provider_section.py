@@ -97,7 +97,7 @@ class ProviderSection:
             return self.document.spans.at(("providers", key, *path))
 
         before = len(self.complaints.errors)
-        values = self.interpolator.tree(dict(body), place, no_deployments="a provider's settings")
+        values = self.interpolator.tree(dict(body), place, no_deployments="a provider's settings", provider=key)
         credentials = self._credentials(key, values.get("credentials") or {}, schema)
         for name, value in values.items():
             if name != "credentials" and hides_secret(value):

@@ -251,6 +251,11 @@ def _members(node: Json, root: Mapping[str, Json]) -> Iterator[tuple[str, Json]]
     yield from found.items()
 
 
+def declared_properties(document: Mapping[str, Json]) -> dict[str, Json]:
+    """The top-level attributes of a schema document, those of its alternatives included."""
+    return dict(_members(document, document))
+
+
 def _takes(node: Json, kind: str, root: Mapping[str, Json]) -> bool:
     """Whether a schema lets a value of that JSON type through, as far as its `type` says."""
     for part in _alternatives(node, root):

@@ -10,8 +10,9 @@ from typing import Any
 
 from reconciler.core.check import compile_check
 from reconciler.core.complaints import Complaints
+from reconciler.core.paths import Part
 from reconciler.core.paths import lookup as value_at
-from reconciler.core.references import BadReferenceError, Reference
+from reconciler.core.references import BadReferenceError, Reference, interpolate, references
 from reconciler.core.scalars import scalar
 from reconciler.core.source import Document
 from reconciler.core.validate import violations
@@ -140,6 +141,8 @@ class Variables:
             )
             return Unknown("", sensitive)
         value = given.value
+        if given.source == "default":
+            value = self._literal_default(name, value)
         if given.text and isinstance(value, str) and not _literal(schema):
             try:
                 value = self._inputs.read_value(value)
@@ -147,6 +150,25 @@ class Variables:
                 self._wrong(name, given, f"can't be read as one YAML value: {error}")
                 return Unknown("", sensitive)
         return self._validated(name, value, given, schema, sensitive)
+
+    def _literal_default(self, name: str, value: Json, path: tuple[Part, ...] = ()) -> Json:
+        """A default with `$${` undone; a reference in it is an error, since nothing is known yet."""
+        if isinstance(value, dict):
+            return {key: self._literal_default(name, member, (*path, key)) for key, member in value.items()}
+        if isinstance(value, list):
+            return [self._literal_default(name, item, (*path, number)) for number, item in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        try:
+            found = references(value)
+            if not found:
+                return interpolate(value, self.lookup)
+            message, hint = f"{found[0].text} can't stand in the default of the variable `{name}`", ""
+        except BadReferenceError as error:
+            message, hint = f"the default of the variable `{name}`: {error.summary}", error.hint
+        span = self._document.spans.at(("variables", name, "default", *path))
+        self._complaints.error(message, span, hint=hint or f"set {PREFIX}{name} in the environment instead")
+        return Unknown(value)
 
     def _validated(self, name: str, value: Json, given: _Given, schema: Mapping[str, Json], sensitive: bool) -> Json:
         plain = {word: part for word, part in schema.items() if word not in _OURS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def load_values(path: Path, root: Path | None = None) -> dict[str, Json]:
 
     file = path if root is None else root / path
     text = _read(file, str(path))
+    if path.suffix == ".json":
+        return _json_values(text, str(path))
     places = SpanIndex(None, 0, [(str(path), text)])
     try:
         tree = read_tree(text)
@@ -68,6 +71,34 @@ def load_values(path: Path, root: Path | None = None) -> dict[str, Json]:
     if not isinstance(tree.data, dict):
         raise FileError(_no_mapping(str(path), tree.data))
     return tree.data
+
+
+def _json_values(text: str, name: str) -> dict[str, Json]:
+    """The mapping in a JSON text: YAML has no pairs of surrogate escapes, which JSON writers are fond of."""
+
+    def unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+            raise ValueError(f"the key {twice!r} stands twice in one mapping")
+        return found
+
+    def refuse(word: str) -> Json:
+        raise ValueError(f"this is not valid JSON: {word}")
+
+    try:
+        data = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        json.dumps(data, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        place = Span(name, error.lineno, error.colno)
+        raise FileError(Diagnostic(f"this is not valid JSON: {error.msg}", span=place)) from None
+    except UnicodeEncodeError:
+        raise FileError(Diagnostic("half a surrogate pair stands alone", span=Span(name, 1, 1))) from None
+    except (ValueError, RecursionError) as error:
+        raise FileError(Diagnostic(str(error), span=Span(name, 1, 1))) from None
+    if not isinstance(data, dict):
+        raise FileError(_no_mapping(name, data))
+    return data
 
 
 def read_value(text: str) -> Json:

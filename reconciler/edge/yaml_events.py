@@ -6,6 +6,7 @@ themselves, deep nesting, several documents, keys that are no texts, and tags ot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,7 @@ ALIAS_BUDGET = 1_000_000  # values that aliases may add to a file, counted as if
 _MERGE: Any = object()  # stands as a key until its mapping ends
 _OPEN: Any = object()  # an anchor whose node has not ended yet
 _ABSENT: Any = object()
+_HALF = re.compile("[\\ud800-\\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _TAGGED: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -77,10 +79,23 @@ class Tree:
 def event_source(text: str, *, pure: bool = False) -> Callable[[], Any]:
     """The parser's "next event" function: libyaml's where PyYAML has it, else (or if `pure`) PyYAML's own."""
     if CParser is None or pure:
-        next_event: Callable[[], Any] = yaml.Loader(text).get_event
+        next_event: Callable[[], Any] = _whole_characters(yaml.SafeLoader(text).get_event)
     else:
         next_event = CParser(text).get_event
     return next_event
+
+
+def _whole_characters(next_event: Callable[[], Any]) -> Callable[[], Any]:
+    """Refuse escapes of half characters, which libyaml refuses by itself."""
+
+    def checked() -> Any:
+        event = next_event()
+        if isinstance(event, ScalarEvent) and not event.value.isascii() and _HALF.search(event.value):
+            mark: Any = event.start_mark
+            raise yaml.scanner.ScannerError(None, None, "found invalid Unicode character escape code", mark)
+        return event
+
+    return checked
 
 
 def read_tree(text: str, base: int = 0, *, pure: bool = False) -> Tree:
