@@ -180,6 +180,7 @@ def live_model(
     identities = [f"id:{model_id}"]
     if group and isinstance(group.get("name"), str):
         identities.append(f"name:{group['name']}")
+    found = attributes(model_id, source, nodes, group, connector)
     known = {
         "id": model_id,
         "model_group_id": source.get("model_group_id"),
@@ -191,14 +192,34 @@ def live_model(
         id=model_id,
         identities=tuple(identities),
         name=str(source.get("name") or model_id),
-        attributes=attributes(model_id, source, nodes, group, connector),
+        attributes=found,
         computed={name: value for name, value in known.items() if value is not None},
         status=state,
         health=health,
         dormant=dormant,
         reason=reason,
-        extra=dict(extra or {}),
+        extra={**declaration(found, own=bool(group and mark_of(group.get("description")))), **(extra or {})},
     )
+
+
+def declaration(found: Mapping[str, Json], *, own: bool) -> dict[str, Json]:
+    """What a file would say of a model that nobody manages: `declare` a spec, `missing` what the server never returns.
+
+    A model in a group of ours was registered from a file; any other is named by its id, and is never deleted.
+    """
+    names = ["description", "rate_limiter", "node_ids"]
+    names += ["name", "function_name", "model_format", "model_content_hash_value"] if own else ["model_id"]
+    declared = {name: found[name] for name in names if found.get(name) is not None}
+    if found.get("is_enabled") is False:
+        declared["is_enabled"] = False
+    setting = {name: value for name, value in found["deploy_setting"].items() if value not in (None, True)}
+    if setting:
+        declared["deploy_setting"] = setting
+    if not own:
+        return {"declare": declared, "missing": []}
+    if found.get("connector_id"):
+        declared["connector_id"] = found["connector_id"]
+    return {"declare": declared, "missing": [] if found.get("function_name") == "remote" else ["version"]}
 
 
 def attributes(
