@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from reconciler.core.journal import Record
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.moves import rename
 from reconciler.core.schema import ProviderSchema
@@ -19,11 +20,12 @@ from reconciler.engine.graph import Node, is_on_its_way, nodes
 from reconciler.engine.job import Job, Step
 from reconciler.engine.lane import Lane, open_lane
 from reconciler.engine.ledger import Journal, Ledger, Run
-from reconciler.engine.operate import Operate, World
+from reconciler.engine.operate import Operate
 from reconciler.engine.scheduler import Owner
 from reconciler.engine.stop import StopSignal
 from reconciler.engine.values import NotResolvedError, SecretLookup, Values
 from reconciler.engine.workers import ThreadWorkers, Workers
+from reconciler.engine.world import World
 from reconciler.model import ProviderConfig, Recorded, Refreshed, State
 from reconciler.plan import Action, Event, Outcome, Plan, Report
 from reconciler.provider import Provider, ProviderType
@@ -47,14 +49,16 @@ def apply(
     stop: StopSignal,
     parallelism: int = PARALLELISM,
     secrets: SecretLookup | None = None,
+    recovered: Sequence[Record] = (),
     workers: Callable[[int], Workers] = ThreadWorkers,
 ) -> Report:
     """Carry out `plan` on top of `state` (the lock is held, the plan is not stale) and say how each action ended.
 
     `refreshed` is what the providers had just before. `providers` and `configs` are by provider key, those that only
     the state names included; `types` and `schemas` by provider type. `secrets` resolves `env` and `var` references that
-    stand beside a deployment's in one unknown value. At most `parallelism` actions are under way at once. Events are
-    emitted on this thread, after what they tell is on disk.
+    stand beside a deployment's in one unknown value. `recovered` (`recover.records`) is what was found of steps that a
+    killed run left uncertain: it is written down before anything is sent, so `state` need not have it. At most
+    `parallelism` actions are under way at once. Events are emitted on this thread, after what they tell is on disk.
 
     The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected (nothing
     was done), and whatever `journal` or `emit` raises: then the journal tells the next run where this one ended.
@@ -71,11 +75,12 @@ def apply(
         forced=_forced(plan),
         settings={key: config.settings for key, config in configs.items()},
     )
-    recorded = rename(state.deployments, plan.moved)
+    ledger.take(recovered)
+    recorded = rename(ledger.entries, plan.moved)
     made = nodes(plan, recorded)
     jobs, steps, lanes = _steps(made, recorded, providers, configs, types, state)
     forgotten = [action for action in plan.actions if action.action == "forget"]
-    if not anything_to_do(plan):
+    if not anything_to_do(plan) and not recovered:
         return Report((), state, state.outputs)
     _write_down(plan, world, recorded)
     for action in forgotten:

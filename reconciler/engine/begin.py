@@ -5,9 +5,8 @@ Nothing is sent here but a read again before a failed deployment is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from reconciler.core.diff import RANK
 from reconciler.core.tree import has_unknown, plain
@@ -15,18 +14,16 @@ from reconciler.engine.job import Step
 from reconciler.engine.lane import Request
 from reconciler.engine.scheduler import Owner
 from reconciler.engine.values import NotResolvedError, check, needed, refuse_stronger
+from reconciler.engine.world import World
 from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Timeouts, Verb
 from reconciler.provider import Operation
-
-if TYPE_CHECKING:
-    from reconciler.engine.operate import Operate, World
 
 
 class Beginner:
     """Begins steps; keeps nothing itself."""
 
-    def __init__(self, world: World, owner: Owner, operate: Operate) -> None:
-        self._world, self._owner, self._operate = world, owner, operate
+    def __init__(self, world: World, owner: Owner, advance: Callable[[Step], None]) -> None:
+        self._world, self._owner, self._advance = world, owner, advance
 
     def begin(self, step: Step) -> None:
         """Start the step, or end it at once where there is nothing to do."""
@@ -59,7 +56,7 @@ class Beginner:
             case "scale" | "update" as verb:
                 live = self._live(step, prior)
                 self._make(step, verb, prior, live, live.id if live is not None else None, changes)
-                self._operate.advance(step)
+                self._advance(step)
 
     def mark(self, step: Step) -> None:
         """Give the operation the mark of its next creating call."""
@@ -85,7 +82,7 @@ class Beginner:
                 self._build(step)
             else:
                 step.op = replace(step.operation, looks=0)
-                self._operate.advance(step)
+                self._advance(step)
 
     def left(self, step: Step, live: Live | None) -> None:
         """Something on its way out stood in the way of a deploy; go on once it is gone."""
@@ -93,7 +90,7 @@ class Beginner:
             step.leaving = False
             step.lane.waiting.pop(step.address, None)
             self._make(step, "deploy", step.prior, live, live.id if live is not None else None)
-            self._operate.advance(step)
+            self._advance(step)
 
     # --- values -----------------------------------------------------------------------------------------------------
     def _prepare(self, step: Step, prior: Recorded | None) -> tuple[str, ...] | None:
@@ -166,7 +163,7 @@ class Beginner:
             self._owner.park(step)
             return
         self._make(step, "deploy", step.prior, live, live.id if live is not None else None)
-        self._operate.advance(step)
+        self._advance(step)
 
     def _undeploy(self, step: Step, prior: Recorded | None) -> None:
         if prior is None or (prior.id is None and not prior.created):
@@ -177,7 +174,7 @@ class Beginner:
             return
         live = self._live(step, prior)
         self._make(step, "undeploy", prior, live, live.id if live is not None else prior.id)
-        self._operate.advance(step)
+        self._advance(step)
 
     def _read_again(self, step: Step, prior: Recorded | None) -> bool:
         """Whether a failed deployment is read first: only where its failure is all that asks for the replace.
@@ -207,7 +204,7 @@ class Beginner:
         self._make(step, verb, prior, live, live.id if live is not None else None)
         if live is not None:
             step.status, step.health = live.status, live.health
-        self._operate.advance(step)
+        self._advance(step)
 
     def _adopt(self, step: Step, changes: tuple[str, ...]) -> None:
         live = self._live(step, None)
@@ -226,7 +223,7 @@ class Beginner:
         schema = self._world.entries.schemas[desired.type]
         strongest = max(RANK.get(schema.attribute(path).change, 0) for path in changes)
         self._make(step, "update" if strongest >= RANK["update"] else "scale", step.prior, live, live.id, changes)
-        self._operate.advance(step)
+        self._advance(step)
 
     # --- operations -------------------------------------------------------------------------------------------------
     def _make(

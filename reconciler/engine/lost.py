@@ -6,32 +6,41 @@ by any look: ours, if it agrees. Absent in both late ones: the call is sent agai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.job import Lost, Step
 from reconciler.engine.lane import Request
 from reconciler.engine.scheduler import Owner
-from reconciler.provider import Conflict, ProviderError, Reply
-
-if TYPE_CHECKING:
-    from reconciler.engine.operate import Operate
+from reconciler.model import Live
+from reconciler.provider import Call, Conflict, ProviderError, Reply
 
 EARLY = 0.5
 PAUSE = 2.0
 LOOKS = 2
 
 
+class Rules(Protocol):
+    """How the step goes on once it is known what became of its call (`engine/operate.py`)."""
+
+    def take(self, step: Step, reply: Reply) -> None: ...
+    def send(self, step: Step, call: Call) -> None: ...
+    def agrees(self, step: Step, live: Live) -> list[str]: ...
+    def fail(self, step: Step, error: Diagnostic) -> None: ...
+    def refuse(self, step: Step, error: Diagnostic) -> None: ...
+    def interrupt(self, step: Step) -> None: ...
+
+
 class Finder:
     """Looks for what lost calls made. Keeps nothing itself: what it knows is in the step."""
 
-    def __init__(self, owner: Owner, operate: Operate) -> None:
-        self._owner, self._operate = owner, operate
+    def __init__(self, owner: Owner, rules: Rules) -> None:
+        self._owner, self._rules = owner, rules
 
     def lost(self, step: Step, error: Diagnostic) -> None:
         """The answer of the step's open intent did not come."""
         if self._owner.stopping:
-            self._operate.interrupt(step)
+            self._rules.interrupt(step)
             return
         now = self._owner.now()
         step.lost = Lost(now, error)
@@ -52,16 +61,16 @@ class Finder:
         if isinstance(value, Reply):
             self._ours(step, value)
         elif isinstance(value, Conflict):
-            self._operate.fail(step, conflict(step, value.message, value.id))
+            self._rules.fail(step, conflict(step, value.message, value.id))
         elif self._owner.stopping:
-            self._operate.interrupt(step)
+            self._rules.interrupt(step)
         else:
             self._absent(step, lost)
 
     def not_told(self, step: Step, error: ProviderError) -> None:
         """A look failed: it says nothing, so it is made again, until the action's time is up."""
         if self._owner.stopping:
-            self._operate.interrupt(step)
+            self._rules.interrupt(step)
             return
         step.status = f"the answer was lost, and looking for it failed: {error.message}"
         self._owner.progress(step)
@@ -69,17 +78,17 @@ class Finder:
 
     def _ours(self, step: Step, reply: Reply) -> None:
         intent = step.intent
-        differs = self._operate.agrees(step, reply.live) if reply.live is not None else []
+        differs = self._rules.agrees(step, reply.live) if reply.live is not None else []
         if differs:
-            self._operate.fail(step, conflict(step, f"it differs in {', '.join(differs)}", reply.id))
+            self._rules.fail(step, conflict(step, f"it differs in {', '.join(differs)}", reply.id))
         elif intent is not None and not intent.memo.get("lacked"):
-            self._operate.fail(step, conflict(step, "one of that name was there before", reply.id))
+            self._rules.fail(step, conflict(step, "one of that name was there before", reply.id))
         else:
-            self._operate.take(step, reply)
+            self._rules.take(step, reply)
 
     def _absent(self, step: Step, lost: Lost) -> None:
         if lost.refused:
-            self._operate.refuse(step, lost.error)
+            self._rules.refuse(step, lost.error)
             return
         now, certain = self._owner.now(), lost.since + step.lane.timeout
         if now < certain:
@@ -91,7 +100,7 @@ class Finder:
         elif step.call is not None:
             step.lost, step.intent_sent, step.repeated = None, False, True
             step.status = "the answer was lost and nothing came of it; sent again"
-            self._operate.send(step, step.call)
+            self._rules.send(step, step.call)
 
     def _look_at(self, step: Step, when: float) -> None:
         step.turn += 1

@@ -6,25 +6,23 @@ Runs on the owner thread; every request goes out through the scheduler. Deciding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 from reconciler.core.duration import text as duration
-from reconciler.core.live_index import LiveIndex
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.begin import Beginner
-from reconciler.engine.clock import Clock
-from reconciler.engine.entries import Entries, deposed
+from reconciler.engine.entries import deposed
 from reconciler.engine.fetch import about
 from reconciler.engine.job import Step
 from reconciler.engine.lane import Request
-from reconciler.engine.ledger import Ledger
 from reconciler.engine.lost import Finder
 from reconciler.engine.scheduler import Owner
 from reconciler.engine.trouble import internal
-from reconciler.engine.values import Values, agrees
+from reconciler.engine.values import agrees
+from reconciler.engine.world import World
 from reconciler.model import Health, Intent, Json, Live, Recorded
 from reconciler.provider import AccessError, Call, Conflict, Done, Failed, Next, Operation, ProviderError, Reply, Wait
 
@@ -32,26 +30,12 @@ _MOST_CALLS = 100  # of one operation; more is an adapter that never ends
 _REFUSED_LOOKS = 3  # in a row, until a wait is given up
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """What the rules look things up in; `settings` is by provider key."""
-
-    lineage: str
-    live: LiveIndex
-    entries: Entries
-    values: Values
-    ledger: Ledger
-    clock: Clock
-    forced: frozenset[str]
-    settings: Mapping[str, Mapping[str, Json]]
-
-
 class Operate:
     """Implements `scheduler.Operator`."""
 
     def __init__(self, world: World, owner: Owner) -> None:
         self.world, self.owner = world, owner
-        self._beginner = Beginner(world, owner, self)
+        self._beginner = Beginner(world, owner, self.advance)
         self._finder = Finder(owner, self)
 
     # --- called by the loop -----------------------------------------------------------------------------------------

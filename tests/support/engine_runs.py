@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.core.journal import Record
 from reconciler.core.planner import plan as make_plan
 from reconciler.engine.apply import apply
 from reconciler.engine.fetch import fetch
@@ -115,7 +116,14 @@ class Bench:
         closed = {r.intent.id for r in resolved if r.findings[-1].what != "unclear"}
         self.intents = tuple(intent for intent in self.intents if intent.id not in closed)
 
-    def apply(self, plan: Plan, *, parallelism: int = 10, emit: Callable[[Event], None] | None = None) -> Report:
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        parallelism: int = 10,
+        emit: Callable[[Event], None] | None = None,
+        recovered: Iterable[Record] = (),
+    ) -> Report:
         def told(event: Event) -> None:
             self.trace.add("event", event)
             self.events.append(event)
@@ -126,6 +134,7 @@ class Bench:
             plan, self.state, self.refreshed, providers={"fake": self.provider}, configs={"fake": self.settings},
             types={"fake": self.type}, schemas={"fake": schema()}, journal=self.journal, run=RUN, clock=self.clock,
             emit=told, stop=self.stop, parallelism=parallelism, workers=lambda size: self.workers,
+            recovered=tuple(recovered),
         )  # fmt: skip
         assert self.journal.after(self.state)[0] == report.state, "the journal does not say what the report says"
         self.state, self.intents = self.journal.after(self.state)
