@@ -235,12 +235,18 @@ def _action(
     identity = ctx.types[desired.type].identity(desired.spec)
     if not expected.exists and identity is not None:
         expected = replace(expected, identities=(identity,))
-    name = (live.name if live else "") or (prior.name if prior else "") or identity or desired.address
+    name = (live.name if live else "") or (prior.name if prior else "") or _declared_name(desired)
     return Action(
         address=desired.address, provider=desired.provider, action=kind, reason=reason,
         id=live.id if live else prior.id if prior else None, name=name, depends_on=desired.depends_on,
         changes=changes, desired=desired, expected=expected, generation=prior.generation if prior else 0, notes=notes,
     )  # fmt: skip
+
+
+def _declared_name(desired: Desired) -> str:
+    """What something not live yet will be called: by its spec, else by its address."""
+    name = desired.spec.get("name")
+    return name if isinstance(name, str) and name else desired.address
 
 
 def _deploy(ctx: Context, desired: Desired, prior: Recorded | None, live: Live | None, reason: str) -> Action:
