@@ -14,7 +14,7 @@ from reconciler.core.provider_section import combine_settings
 from reconciler.core.schema import declared_properties
 from reconciler.model import Json
 
-_REFERENCE = {"description": "A reference, such as ${var.NAME}.", "type": "string", "pattern": "\\$\\{"}
+_REFERENCE = {"$ref": "#/$defs/reference"}
 _SHAPES = ("properties", "additionalProperties", "patternProperties", "items", "anyOf", "oneOf", "allOf")
 _WORDS = ("title", "description", "default", "deprecated", "examples")
 
@@ -50,8 +50,6 @@ def combined_schema(desired_state: Mapping[str, Json], providers: Mapping[str, M
     for pattern in sections["defaults"]["patternProperties"].values():
         pattern["$ref"] = "#/$defs/defaults"
     definitions["deployment"]["allOf"] = conditions
-    for part in ("deployment", "lifecycle", "timeouts", "presence"):
-        definitions[part] = _outer(definitions[part])
     return schema
 
 
@@ -130,21 +128,3 @@ def _lenient_parts(word: str, value: Json) -> Json:
     if isinstance(value, list):
         return [_lenient(part) for part in value]
     return _lenient(value)
-
-
-def _outer(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """A part of the file's own schema whose leaves also take references; its structure stays as strict as it is."""
-    outer = dict(schema)
-    if "properties" in schema:
-        kept = ("provider", "for_each", "spec", "lifecycle", "timeouts", "presence", "depends_on")
-        outer["properties"] = {
-            key: part if key in kept else _lenient_leaf(part) for key, part in schema["properties"].items()
-        }
-        return outer
-    return _lenient_leaf(outer)
-
-
-def _lenient_leaf(part: Mapping[str, Json]) -> dict[str, Json]:
-    words = {key: part[key] for key in _WORDS if key in part}
-    inner = {key: value for key, value in part.items() if key not in words}
-    return {**words, "anyOf": [inner, _REFERENCE]}

@@ -18,6 +18,25 @@ _STATIC = frozenset(("version", "stack", "state", "variables", "moved", "removed
 _BY_ENTRY = frozenset(("deployments", "providers", "defaults", "variables"))
 
 
+_REFERENCE = {"$ref": "#/$defs/reference"}
+
+
+def without_references(schema: Json) -> Json:
+    """The file's schema as values must fit it once references are replaced.
+
+    What ships is for editors, which see the references: there, `anyOf: [S, a reference]` stands for S.
+    """
+    if isinstance(schema, list):
+        return [without_references(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {word: without_references(part) for word, part in schema.items()}
+    choices = plain.get("anyOf")
+    if isinstance(choices, list) and len(choices) == 2 and choices[1] == _REFERENCE:
+        return {**choices[0], **{word: part for word, part in plain.items() if word != "anyOf"}}
+    return plain
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """What the file's schema refused: the bad keys of each (section, entry), "" for the entry as a whole.

@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.core.bulk import collector_paused
 from reconciler.core.source import Document, Marks, SpanIndex
+from reconciler.core.structure import without_references
 from reconciler.diagnostics import Diagnostic, FileError, Span
 from reconciler.edge.schemas import read_schema
 from reconciler.model import Json
@@ -48,7 +49,8 @@ def load_documents(paths: Sequence[Path], root: Path) -> Document:
         if fatal:
             raise FileError(*problems)
         data, marks = _merge(trees, places, problems)
-    return Document(data, SpanIndex(data, marks, texts), read_schema(SCHEMA), tuple(problems), _touched(trees))
+    schema = without_references(read_schema(SCHEMA))
+    return Document(data, SpanIndex(data, marks, texts), schema, tuple(problems), _touched(trees))
 
 
 def load_values(path: Path, root: Path | None = None) -> dict[str, Json]:

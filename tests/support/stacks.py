@@ -9,6 +9,7 @@ from typing import Any
 from reconciler.core.desired import Inputs, build_stack
 from reconciler.core.schema import ProviderSchema, compile_schema
 from reconciler.core.source import Document, SpanIndex
+from reconciler.core.structure import without_references
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.edge.document import SCHEMA, read_value
 from reconciler.edge.schemas import read_schema
@@ -117,7 +118,7 @@ def document(*texts: str, name: str = "reconciler.yaml") -> Document:
         assert not tree.mistakes, tree.mistakes
         touched = None if tree.touched is None else frozenset(tree.touched)
         spans = SpanIndex(tree.data, tree.marks, [(name, texts[0])])
-        return Document(tree.data, spans, read_schema(SCHEMA), (), touched)
+        return Document(tree.data, spans, without_references(read_schema(SCHEMA)), (), touched)
     raise AssertionError("one text; write files for more")
 
 

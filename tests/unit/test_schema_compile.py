@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from reconciler.core.check import Unsure, compile_check
 from reconciler.core.schema import compile_schema
 from reconciler.core.sensitive import mark_sensitive, may_hide
+from reconciler.core.structure import without_references
 from reconciler.core.validate import explain, violations
 from reconciler.edge.schemas import provider_types, read_schema
 from reconciler.model import Json, Secret, Unknown
@@ -117,6 +118,16 @@ def test_the_files_own_schema_describes_everything() -> None:
     Draft202012Validator.check_schema(schema)
     assert descriptions(schema) == []
     assert all(part.get("description") for part in schema["$defs"].values())
+
+
+def test_references_are_for_editors_only() -> None:
+    """The shipped schema takes `${var.x}` where a value stands; once references are replaced, only a value fits."""
+    shipped = read_schema("desired-state.v1")
+    strict = without_references(shipped)
+    data = {"version": 1, "stack": "s", "deployments": {"d": {"provider": "p", "adopt": "${var.x}"}}}
+    assert Draft202012Validator(shipped).is_valid(data)
+    assert not Draft202012Validator(strict).is_valid(data)
+    assert strict["$defs"]["duration"]["type"] == ["string", "number"]
 
 
 SAMPLES: list[Json] = [
