@@ -7,15 +7,17 @@ rest is `scheduler.Owner` with the rules of `operate.Operate`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from reconciler.core.journal import Record
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.moves import rename
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.select import matching
-from reconciler.diagnostics import Diagnostic, ReconcilerError
+from reconciler.diagnostics import Diagnostic, IncompleteError, ReconcilerError, StateError
+from reconciler.engine.aside import aside
 from reconciler.engine.clock import Clock
-from reconciler.engine.entries import Entries, deposed
+from reconciler.engine.entries import Entries
 from reconciler.engine.graph import Node, is_on_its_way, nodes
 from reconciler.engine.job import Job, Step
 from reconciler.engine.lane import Lane, open_lane
@@ -61,7 +63,8 @@ def apply(
     `parallelism` actions are under way at once. Events are emitted on this thread, after what they tell is on disk.
 
     The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected (nothing
-    was done), and whatever `journal` or `emit` raises: then the journal tells the next run where this one ended.
+    was done), IncompleteError where the journal can't be written any more, and whatever else `journal` or `emit`
+    raises: then the journal tells the next run where this one ended.
     """
     ledger = Ledger(state, journal, clock, run, sum(1 for action in plan.actions if action.action != "none"))
     entries = Entries(types=types, schemas=schemas, digest_key=state.digest_key, clock=clock)
@@ -96,6 +99,11 @@ def apply(
                 lanes=lanes, workers=pool, clock=clock, ledger=ledger, emit=emit, stop=stop, parallelism=parallelism
             )
             owner.run(Operate(world, owner), steps)
+        except StateError as error:
+            rest = "What was under way is looked up by the next run; its intents are on disk."
+            raise IncompleteError(
+                *(replace(d, detail=f"{d.detail} {rest}".strip()) for d in error.diagnostics)
+            ) from error
         finally:
             pool.close()
     return _report(plan, world, jobs, stop)
@@ -135,7 +143,7 @@ def _steps(
         jobs[address].steps += 1
         record = address
         if node.action.create_first and node.name == "undeploy" and address in recorded:
-            record = deposed(address, recorded[address].generation)
+            record = aside(address, recorded[address].generation)
         steps.append(Step(node, jobs[address], lanes[key], record, first=first))
     return jobs, steps, list(lanes.values())
 

@@ -13,14 +13,6 @@ from reconciler.model import Desired, Health, Live, Pending, Recorded, Verb
 from reconciler.provider import ProviderType
 
 
-def deposed(address: str, generation: int) -> str:
-    """Where the old deployment of a create-first replace stands until it is undeployed: an instance-like address, so
-    that a run killed in between leaves two entries, and the next plan undeploys the one that nothing declares."""
-    base, _, key = address.partition("[")
-    name = f"replaced-{generation}"
-    return f'{base}["{name}"]' if not key else f'{base}["{key[1:-2]}-{name}"]'
-
-
 class Entries:
     """Makes records of deployments under way. `types` and `schemas` are by provider type."""
 
@@ -57,12 +49,13 @@ class Entries:
         now, deploys = self._clock.now(), step.node.name == "deploy"
         known: Health = health or (live.health if live is not None else "pending" if pending is not None else "unknown")
         status = live.status if live is not None else step.status
+        id_ = live.id if live is not None else op.id  # a provider may rename it (Nugen)
         created = {**(prior.created if prior is not None else {}), **op.created}
         if prior is not None and (op.verb == "undeploy" or desired is None or (pending is not None and not deploys)):
             # What was not finished is not written down as applied: a value that the provider never returns would
             # otherwise look as if it had been sent.
             return replace(
-                prior, address=step.record, id=op.id if op.id is not None else prior.id, created=created,
+                prior, address=step.record, id=id_ if id_ is not None else prior.id, created=created,
                 health=known, status=status, pending=pending, updated_at=now,
             )  # fmt: skip
         if desired is None:
@@ -75,7 +68,7 @@ class Entries:
         return replace(
             entry,
             address=step.record,
-            id=op.id if op.id is not None else entry.id,
+            id=id_ if id_ is not None else entry.id,
             created=created,
             health=known,
             status=status,

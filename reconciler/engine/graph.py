@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reconciler.engine.aside import successor
 from reconciler.model import HEALTH_KIND, Recorded, Verb
 from reconciler.plan import Action, Plan
 
@@ -104,7 +105,11 @@ def _link(made: list[Node], state: Mapping[str, Recorded], *, soft: bool) -> Non
             if node.action.may:
                 for needed in node.action.depends_on:
                     _edge(build.get(needed), own)
-    for dependent in {*build, *tear}:
+    for address, node in tear.items():
+        newer = successor(address)
+        if soft and newer is not None:  # an old one that an earlier create-first replace left: it serves until then
+            _edge(build.get(newer), node)
+    for dependent in {**build, **tear}:
         needed_by_it = state[dependent].depends_on if dependent in state else ()
         for needed in needed_by_it:
             if needed in tear:

@@ -46,6 +46,11 @@ class Run:
     started: bool = False
 
 
+def run_started(run: Run, at: str, base: State, actions: int) -> RunStarted:
+    """The record with which `run` begins to write on top of `base`; `at` is RFC 3339 in UTC."""
+    return RunStarted(run.id, run.command, run.user, run.host, at, base.serial, base.lineage, actions)
+
+
 class Ledger:
     """The state of one run and its journal."""
 
@@ -124,10 +129,6 @@ class Ledger:
     def _append(self, record: Record) -> None:
         if not self._started:
             self._started = True
-            base, run = self.base, self._run
-            started = RunStarted(
-                run.id, run.command, run.user, run.host, self._clock.now(), base.serial, base.lineage, self._actions
-            )
-            self._journal.append(started)
+            self._journal.append(run_started(self._run, self._clock.now(), self.base, self._actions))
         self._journal.append(record)
         self._dirty = True

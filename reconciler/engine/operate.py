@@ -13,8 +13,8 @@ from typing import Literal
 
 from reconciler.core.duration import text as duration
 from reconciler.diagnostics import Diagnostic
+from reconciler.engine.aside import aside
 from reconciler.engine.begin import Beginner
-from reconciler.engine.entries import deposed
 from reconciler.engine.fetch import about
 from reconciler.engine.job import Step
 from reconciler.engine.lane import Request
@@ -124,7 +124,9 @@ class Operate:
             "undeploy": "it stays in the state, and the next apply undeploys it again",
             "deploy": "it stays in the state, and the next apply waits for it",
         }.get(verb, "the next plan shows what is still to do")
-        if step.operation.id is None and not step.operation.created:
+        if step.lost is not None:
+            stays = "what became of its last request is looked up by the next run"
+        elif step.operation.id is None and not step.operation.created:
             stays = "nothing of it is known at the provider"
         self.fail(
             step,
@@ -279,7 +281,7 @@ class Operate:
         self, step: Step, result: Literal["done", "unchanged", "failed", "interrupted"], error: Diagnostic | None
     ) -> None:
         if step.op is not None and step.op.verb != "undeploy":
-            step.job.id = step.op.id or step.job.id
+            step.job.id = (step.op.live.id if step.op.live is not None else step.op.id) or step.job.id
             step.job.health = step.health or step.job.health
         elif step.op is not None:
             step.job.id = step.job.id or step.op.id
@@ -306,15 +308,12 @@ class Operate:
     def _depose(self, step: Step) -> None:
         """The new deployment is known: the old one goes aside, in the same sync, and before it."""
         ledger, address = self.world.ledger, step.address
-        old = ledger.entries.get(address)
-        aside = deposed(address, old.generation if old is not None else 0)
-        if (
-            old is not None
-            and step.operation.id is not None
-            and aside not in ledger.entries
-            and old.id != step.operation.id
-        ):
-            ledger.put(replace(old, address=aside, lifecycle=replace(old.lifecycle, prevent_undeploy=False)))
+        old, new = ledger.entries.get(address), step.operation.id
+        if old is None or new is None or old.id == new:
+            return
+        place = aside(address, old.generation)
+        if place not in ledger.entries:
+            ledger.put(replace(old, address=place, lifecycle=replace(old.lifecycle, prevent_undeploy=False)))
 
     def _intent(self, step: Step, call: Call) -> Intent:
         op = step.operation
@@ -325,10 +324,11 @@ class Operate:
         return Intent(step.intent_id, step.address, op.verb, call.step, entry, memo)
 
     def _lacked(self, step: Step, entry: Recorded) -> bool:
-        """Whether the latest list before the call lacked a live object of this identity."""
+        """Whether the latest list before the call lacked a live object of this identity (what was on its way out then
+        has been waited for)."""
         found = self.world.live.by_identity(step.lane.key, entry.identity) if entry.identity else ()
         mine = {step.operation.id, step.job.removed}
-        return not any(live.id not in mine and not live.dormant for live in found)
+        return not any(live.id not in mine and not live.dormant and live.health != "deleting" for live in found)
 
     def _close(self, step: Step, result: Literal["answered", "absent", "refused"]) -> None:
         if step.intent is not None:

@@ -13,8 +13,8 @@ from functools import partial
 from reconciler.core.findings import Finding
 from reconciler.core.journal import EntrySet, IntentClosed, LastRun, Record
 from reconciler.core.schema import ProviderSchema
+from reconciler.engine.aside import aside
 from reconciler.engine.clock import Clock
-from reconciler.engine.entries import deposed
 from reconciler.engine.values import agrees
 from reconciler.engine.workers import ThreadWorkers, Workers
 from reconciler.model import Intent, Recorded, State
@@ -136,13 +136,13 @@ def _judge(
                 return
             entry = _entry(intent, reply)
             if intent.memo.get("create_first") and prior is not None and prior.id not in (None, entry.id):
-                aside = replace(
+                old = replace(
                     prior,
-                    address=deposed(address, prior.generation),
+                    address=aside(address, prior.generation),
                     lifecycle=replace(prior.lifecycle, prevent_undeploy=False),
                 )
                 message = f"The deployment that {address} replaces ({prior.id}) is still there; it goes next."
-                yield Finding(aside.address, "found", message, aside)
+                yield Finding(old.address, "found", message, old)
             where = f" (id {entry.id})" if entry.id else ""
             yield Finding(address, "found", f"{story} It took effect{where} and is recorded.", entry)
         case Conflict(message, id_):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reconciler.core.journal import EntryRemoved, EntrySet, IntentClosed, IntentWritten, RunEnded, RunStarted
+from reconciler.diagnostics import Diagnostic, IncompleteError, StateError
 from tests.support.engine_runs import Bench, want
-from tests.support.fake_provider import Trace
+from tests.support.fake_provider import MemoryJournal, Trace
 
 
 def synced(trace: Trace, start: int, end: int) -> bool:
@@ -68,6 +71,29 @@ def test_outcomes_that_come_together_share_one_sync() -> None:
     bench.cloud.busy = 0.0
     bench.apply(bench.plan(*(want(f"d{i:02}") for i in range(20))), parallelism=20)
     assert len(bench.trace.of("sync")) < 12
+
+
+def test_a_journal_that_can_not_be_written_ends_the_run_before_the_next_request() -> None:
+    """A full disk: nothing more is sent, what is out has its intent on disk, and the next run finds it."""
+    bench = Bench()
+    plan, base, journal = bench.plan(want("a"), want("b", ["a"])), bench.state, bench.journal
+    sync = journal.sync
+
+    def full() -> None:
+        if bench.trace.sends():
+            raise StateError(Diagnostic("the disk is full"))
+        sync()
+
+    journal.sync = full  # type: ignore[method-assign]
+    with pytest.raises(IncompleteError, match="disk is full"):
+        bench.apply(plan)
+    assert bench.trace.sends() == [("create", "a")]
+    bench.state, bench.intents = journal.after(base)
+    assert [intent.address for intent in bench.intents] == ["a"]
+    bench.journal = MemoryJournal(bench.trace)
+    bench.write_down()
+    bench.run(want("a"), want("b", ["a"]))
+    assert len(bench.cloud.alive()) == 2
 
 
 def test_every_call_that_creates_has_its_own_intent() -> None:

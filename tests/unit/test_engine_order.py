@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.core.state_codec import ADDRESS
+from reconciler.engine.aside import aside, successor
 from reconciler.model import Unknown
 from tests.support.engine_runs import CREATE_FIRST, Bench, results, want
 
@@ -115,6 +117,32 @@ def test_an_old_deployment_is_never_forgotten_when_a_dependent_fails() -> None:
     assert set(results(again).values()) == {"done"}
     assert set(bench.state.deployments) == {"a", "b"}
     assert {thing.name for thing in bench.cloud.alive()} == {"a-new", "b"}
+
+
+def test_an_old_deployment_left_aside_goes_only_after_the_new_one_is_ready() -> None:
+    """Create-first, and the new one failed: the next run brings up another one before the old one is undeployed."""
+    bench = Bench()
+    bench.running(want("a", size=1, lifecycle=CREATE_FIRST))
+    new = replace(want("a", lifecycle=CREATE_FIRST), spec={"name": "a-new", "size": 2})
+    bench.cloud.failing.add("a-new")
+    assert results(bench.run(new)) == {"a": "failed"}
+    assert set(bench.state.deployments) == {"a", 'a["replaced-0"]'}
+    assert results(bench.run(replace(new, spec={"name": "a-new2", "size": 3}))) == {
+        "a": "done",
+        'a["replaced-0"]': "done",
+    }
+    order = [(step, address) for step, address in bench.trace.sends()][1:]
+    assert order.index(("create", "a")) < order.index(("delete", 'a["replaced-0"]'))
+    assert {thing.name for thing in bench.cloud.alive()} == {"a-new2"}
+
+
+def test_what_stands_aside_is_named_after_its_successor() -> None:
+    """The name says whose it was, also for an instance; no other address is taken for one."""
+    for address in ("chat", 'chat["eu"]', 'chat["eu-west-1"]'):
+        assert successor(aside(address, 3)) == address
+        assert ADDRESS.fullmatch(aside(address, 3))
+    assert successor('chat["eu"]') is None
+    assert successor("chat") is None
 
 
 def test_a_replace_that_only_may_be_needed_waits_for_its_dependency_first() -> None:
