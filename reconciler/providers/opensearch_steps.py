@@ -22,7 +22,8 @@ from reconciler.providers.opensearch_memo import (
 )
 from reconciler.providers.opensearch_wire import IDLE
 
-PATIENCE = 4  # looks that a search may trail behind before a read by id tells; it is refreshed each second
+PATIENCE = 4  # looks that a search may trail behind before a read by id tells
+SETTLING = 8  # looks until a PUT is called done though no search shows it; an index is refreshed each second
 MOST_DEPLOYS = 3
 MOST_CONFIRMS = 6
 MOST_UNDEPLOYS = 3
@@ -212,7 +213,7 @@ def _settle(op: Operation) -> Next | None:
     if op.memo.get("fresh") and op.looks == 0 and (not op.memo.get("put") or op.memo.get("confirms")):
         return None
     shown = op.looks > 0 and op.live is not None and _shown(op, op.live)
-    return Call("confirm") if shown or op.looks >= PATIENCE else Wait("until the search shows the change")
+    return Call("confirm") if shown or op.looks >= SETTLING else Wait("until the search shows the change")
 
 
 def _watch(op: Operation) -> Next | None:
@@ -232,6 +233,8 @@ def _watch(op: Operation) -> Next | None:
         return Failed(live.reason or "the deploy failed", live=live)
     if _enough(op, live) and live.health == "ready" and _shown(op, live):
         return Call("confirm")
+    if not _shown(op, live) and op.looks < SETTLING:
+        return Wait("until the search shows the change", live.status)
     working = live.extra.get("task") in ("CREATED", "RUNNING") and live.status not in IDLE
     if op.looks >= PATIENCE and (_enough(op, live) or not working):
         return Call("confirm")

@@ -152,19 +152,19 @@ class OpenSearch(Simulator):
                 return {"POST": lambda: models.predict(id_)}
             case ["models", id_] if not id_.startswith("_"):
                 put = lambda: models.put(id_, _body(request))  # noqa: E731
-                return {"GET": lambda: models.get(id_), "PUT": put, "DELETE": lambda: models.delete(id_)}
+                return {"DELETE": lambda: models.delete(id_), "PUT": put, "GET": lambda: models.get(id_)}
             case ["connectors", "_create"]:
                 return {"POST": lambda: self._with_key(lambda: self._create_connector(_body(request)))}
             case ["connectors", id_]:
                 put = lambda: self._put_connector(id_, _body(request))  # noqa: E731
                 get, delete = (lambda: self._get("connector", id_)), (lambda: self._delete_connector(id_))
-                return {"GET": get, "PUT": put, "DELETE": delete}
+                return {"DELETE": delete, "PUT": put, "GET": get}
             case ["model_groups", "_register"]:
                 return {"POST": lambda: self._register_group(_body(request))}
             case ["model_groups", id_]:
                 put = lambda: self._put_group(id_, _body(request))  # noqa: E731
                 get, delete = (lambda: self._get("model group", id_)), (lambda: self._delete_group(id_))
-                return {"GET": get, "PUT": put, "DELETE": delete}
+                return {"DELETE": delete, "PUT": put, "GET": get}
             case ["tasks", id_]:
                 return {"GET": lambda: self._get("task", id_), "DELETE": lambda: self._gone(models.tasks, id_)}
             case ["profile"] | ["profile", "models"]:

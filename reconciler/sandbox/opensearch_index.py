@@ -102,7 +102,10 @@ class Index:
         size, start = body.get("size", 10), body.get("from", 0)
         if size + start > MOST:
             reason = f"Result window is too large, from + size must be less than or equal to: [{MOST}] "
-            reason += f"but was [{size + start}]."
+            reason += (
+                f"but was [{size + start}]. See the scroll api for a more efficient way to request large data sets. "
+            )
+            reason += "This limit can be set by changing the [index.max_result_window] index level setting."
             raise Refused(500, "status_exception", reason)
         matches = _compile(body.get("query", {"match_all": {}}))
         found = [
