@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.core.journal import Record
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.moves import rename
 from reconciler.core.schema import ProviderSchema
@@ -51,16 +50,15 @@ def apply(
     stop: StopSignal,
     parallelism: int = PARALLELISM,
     secrets: SecretLookup | None = None,
-    recovered: Sequence[Record] = (),
     workers: Callable[[int], Workers] = ThreadWorkers,
 ) -> Report:
     """Carry out `plan` on top of `state` (the lock is held, the plan is not stale) and say how each action ended.
 
     `refreshed` is what the providers had just before. `providers` and `configs` are by provider key, those that only
     the state names included; `types` and `schemas` by provider type. `secrets` resolves `env` and `var` references that
-    stand beside a deployment's in one unknown value. `recovered` (`recover.records`) is what was found of steps that a
-    killed run left uncertain: it is written down before anything is sent, so `state` need not have it. At most
-    `parallelism` actions are under way at once. Events are emitted on this thread, after what they tell is on disk.
+    stand beside a deployment's in one unknown value. What recovery found is in `state` and in the journal already (then
+    `run.started` is set). At most `parallelism` actions are under way at once. Events are emitted on this thread, after
+    what they tell is on disk.
 
     The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected (nothing
     was done), IncompleteError where the journal can't be written any more, and whatever else `journal` or `emit`
@@ -78,12 +76,11 @@ def apply(
         forced=_forced(plan),
         settings={key: config.settings for key, config in configs.items()},
     )
-    ledger.take(recovered)
     recorded = rename(ledger.entries, plan.moved)
     made = nodes(plan, recorded)
     jobs, steps, lanes = _steps(made, recorded, providers, configs, types, state)
     forgotten = [action for action in plan.actions if action.action == "forget"]
-    if not anything_to_do(plan) and not recovered:
+    if not anything_to_do(plan):
         return Report((), state, state.outputs)
     _write_down(plan, world, recorded)
     for action in forgotten:

@@ -5,7 +5,7 @@ Writes only what is new: a run that changes nothing appends nothing, not even it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -73,15 +73,6 @@ class Ledger:
         """The state no longer holds `address`."""
         if self.entries.pop(address, None) is not None:
             self._append(EntryRemoved(address))
-
-    def take(self, records: Iterable[Record]) -> None:
-        """Facts that are known before the run begins (`recover.records`), under this run's name."""
-        for record in records:
-            match record:
-                case EntrySet(entry):
-                    self.put(entry)
-                case _:
-                    self._append(record)
 
     def intend(self, intent: Intent) -> None:
         """A creating request is about to be sent; it may be sent after the next `sync`."""

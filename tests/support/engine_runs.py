@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.journal import Record
 from reconciler.core.planner import plan as make_plan
 from reconciler.engine.apply import apply
 from reconciler.engine.fetch import fetch
@@ -122,7 +121,6 @@ class Bench:
         *,
         parallelism: int = 10,
         emit: Callable[[Event], None] | None = None,
-        recovered: Iterable[Record] = (),
     ) -> Report:
         def told(event: Event) -> None:
             self.trace.add("event", event)
@@ -134,7 +132,6 @@ class Bench:
             plan, self.state, self.refreshed, providers={"fake": self.provider}, configs={"fake": self.settings},
             types={"fake": self.type}, schemas={"fake": schema()}, journal=self.journal, run=RUN, clock=self.clock,
             emit=told, stop=self.stop, parallelism=parallelism, workers=lambda size: self.workers,
-            recovered=tuple(recovered),
         )  # fmt: skip
         assert self.journal.after(self.state)[0] == report.state, "the journal does not say what the report says"
         self.state, self.intents = self.journal.after(self.state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.journal import IntentClosed, IntentWritten, LastRun, RunStarted
+from reconciler.core.journal import IntentClosed, LastRun, RunStarted
 from reconciler.engine.recover import findings, records, resolve_intents
 from reconciler.model import Desired
 from reconciler.provider import UnreachableError
@@ -189,22 +189,6 @@ def test_what_is_written_down_closes_the_intent_last() -> None:
     """A torn tail leaves it open, to be looked up again."""
     bench = interrupted()
     assert isinstance(records(bench.recover())[-1], IntentClosed)
-
-
-def test_an_apply_writes_down_what_was_found_under_its_own_start() -> None:
-    """Found by the plan, written by the apply: the intent is closed and the entry stands, with nothing else to do."""
-    bench = interrupted()
-    bench.cloud.named("a").ready_at = 0.0  # type: ignore[union-attr]
-    found = bench.recover()
-    lines = len(bench.trace.of("append"))
-    base, journal = bench.state, MemoryJournal(bench.trace)
-    journal.append(*(IntentWritten(intent) for intent in bench.intents))  # as a journal carries them on
-    bench.journal = journal
-    bench.apply(bench.plan(want("a", size=3)), recovered=records(found))
-    assert isinstance(bench.trace.of("append")[lines + 1][1], RunStarted)
-    assert bench.intents == ()
-    assert bench.state.deployments["a"].id == "dep-1"
-    assert base.deployments == {}
 
 
 def test_looks_are_made_side_by_side() -> None:
