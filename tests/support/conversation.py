@@ -24,7 +24,8 @@ _VOLATILE = {
 def hold(steps: list[dict[str, Any]], ask: Ask, wait: Callable[[float], None]) -> list[dict[str, Any]]:
     """Ask everything in order; what came back, in comparable form, beside each request.
 
-    A step: `ask` ("POST models/_register"), `body`, `keep` (name -> field of the answer that is an id), `wait` (seconds).
+    A step: `ask` ("POST models/_register"), `body`, `keep` (name -> the field of the answer that is an id), and `wait`
+    (seconds before it).
     """
     names: dict[str, str] = {}
     held = []
