@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,19 +65,22 @@ def plan(space: Workspace, options: PlanOptions, *, locked: bool = False) -> Pla
 
     `locked`: this run holds the lock and may create again what a killed run left uncertain, so it looks twice.
     """
-    planned = _look(space, options, locked)
+    from reconciler.core.planner import plan as make_plan
+
+    planned = _look(space, options, partial(make_plan, secrets=_secrets(space)), locked=locked)
     if planned.plan.unreadable:
         raise ReconcilerError(*planned.plan.unreadable)
     return planned
 
 
 def drift(space: Workspace, options: PlanOptions) -> Planned:
-    """The same look for `drift`: what can't be read is part of the result."""
-    return _look(space, options, locked=False)
+    """The same look, compared with the state instead of the file: what can't be read is part of the result."""
+    from reconciler.core.drift_report import find_drift
+
+    return _look(space, options, find_drift, locked=False)
 
 
-def _look(space: Workspace, options: PlanOptions, locked: bool) -> Planned:
-    from reconciler.core.planner import plan as make_plan
+def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, locked: bool) -> Planned:
     from reconciler.core.select import providers_needed
     from reconciler.engine.recover import findings
 
@@ -87,7 +91,7 @@ def _look(space: Workspace, options: PlanOptions, locked: bool) -> Planned:
         providers = space.connect(configs, stack)
         refreshed = space.fetch(configs, providers, base.state)
         resolutions = _resolve(space, base, configs, providers, locked)
-        made = make_plan(
+        made = make(
             stack,
             base.state,
             refreshed,
@@ -96,7 +100,6 @@ def _look(space: Workspace, options: PlanOptions, locked: bool) -> Planned:
             options=options,
             now=space.invocation.environment.now(),
             recovered=findings(resolutions),
-            secrets=_secrets(space),
             providers=configs,
             sandbox=space.invocation.sandbox,
         )
@@ -217,6 +220,7 @@ def apply(
     """Lock, plan by `source`, let it be approved, execute. None where it was not approved: nothing was changed."""
     from reconciler.engine.apply import apply as execute
     from reconciler.engine.clock import SystemClock
+    from reconciler.engine.ledger import run_started
     from reconciler.engine.recover import records
     from reconciler.engine.stop import StopSignal, stopping_on_signals
 
@@ -228,10 +232,14 @@ def apply(
         backend, stop = space.backend, StopSignal()
         state = planned.base.state or replace(backend.fresh(), lineage=planned.plan.lineage or backend.fresh().lineage)
         with stopping_on_signals(stop):
-            journal = backend.open_journal(state=state)
-            journal.append(*records(planned.resolutions))
-            journal.sync()
-            state = backend.read().state or state
+            run, found = space.run(command), records(planned.resolutions)
+            to_do = sum(1 for action in planned.plan.actions if action.action != "none")
+            started = run_started(run, SystemClock().now(), state, to_do) if found else None
+            journal = backend.open_journal(started, state)
+            if found:
+                journal.append(*found)
+                journal.sync()
+                state, run = backend.read().state or state, replace(run, started=True)
             report = execute(
                 planned.plan,
                 state,
@@ -241,7 +249,7 @@ def apply(
                 types=space.registry.types,
                 schemas=space.registry.schemas,
                 journal=journal,
-                run=space.run(command),
+                run=run,
                 clock=SystemClock(),
                 emit=emit,
                 stop=stop,

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reconciler.cli.console import LEVELS, Console
+from reconciler.cli.context import Globals
 from reconciler.cli.exits import SIGINT, USAGE
 from reconciler.diagnostics import Diagnostic, ReconcilerError, UsageError
 
@@ -39,16 +38,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("project", "Print the completion script of a shell."),
     "version": ("project", "Print the version."),
 }
-
-
-@dataclass(slots=True)
-class Globals:
-    """The global options of one command line."""
-
-    folder: Path
-    file: Path | None
-    sandbox: bool
-    console: Console
 
 
 class LazyGroup(click.Group):
@@ -201,8 +190,3 @@ def _bug(console: Console, error: Exception) -> int:
     )
     console.say("hint: run it again with --log-level debug and report what it prints")
     return 1
-
-
-def pass_globals(function: Any) -> Any:
-    """Give a command the `Globals` of this run as its first argument."""
-    return click.make_pass_decorator(Globals)(function)

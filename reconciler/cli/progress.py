@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from reconciler.cli.console import Console
-from reconciler.cli.main import Globals
+from reconciler.cli.context import Globals
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.plan import Event, Plan
 from reconciler.render.json import event_line

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from reconciler.cli.main import Globals
+from reconciler.cli.context import Globals
 
 if TYPE_CHECKING:
     from reconciler.edge.lock import LockStatus
@@ -63,11 +63,14 @@ def print_plan(
     elif format_ == "markdown":
         from reconciler.render.markdown import drift_markdown, plan_markdown
 
-        text = (drift_markdown if drift else plan_markdown)(plan, max_bytes=max_bytes, command=command)
+        if drift:
+            text = drift_markdown(plan, max_bytes=max_bytes, command=command)
+        else:
+            text = plan_markdown(plan, max_bytes=max_bytes, command=command, saved_as=saved_as)
     elif format_ == "html":
         from reconciler.render.html import drift_html, plan_html
 
-        text = (drift_html if drift else plan_html)(plan, command=command)
+        text = drift_html(plan, command=command) if drift else plan_html(plan, command=command, saved_as=saved_as)
     elif drift:
         from reconciler.render.text import drift_text
 

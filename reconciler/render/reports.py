@@ -42,7 +42,7 @@ def report_text(report: Report, plan: Plan, *, color: bool, width: int, command:
     if unsettled:
         sections.append(["Not settled, and may cost money now:", *table(unsettled, indent="  ")])
     sections.append([_left_running(report, actions)])
-    sections.append([ink("bold", _verdict(report, outcomes)), *_next(report, outcomes, command)])
+    sections.append([ink("bold", _verdict(report, outcomes, plan.serial)), *_next(report, outcomes, command)])
     out: list[str] = []
     for section in sections:
         out += ["", *section] if out else section
@@ -143,14 +143,16 @@ def _range(low: float, high: float, currency: str, unknown: int) -> str:
     return f"{least}{values.amount(low, currency).split(' ')[0]} to {values.amount(high, currency)}"
 
 
-def _verdict(report: Report, outcomes: Sequence[Outcome]) -> str:
+def _verdict(report: Report, outcomes: Sequence[Outcome], serial: int) -> str:
     bad = sum(outcome.result in ("failed", "interrupted", "skipped") for outcome in outcomes)
     truth = f"The state (serial {report.state.serial}) says what is."
     if report.interrupted:
         return f"Interrupted: {values.count(bad, 'action')} not finished. {truth}"
     if bad:
         return f"Ended in part: {bad} of {values.count(len(outcomes), 'action')} not done. {truth}"
-    done = values.count(len(outcomes), "action") if outcomes else "nothing had to be changed at a provider"
+    if not outcomes and report.state.serial == serial:
+        return "Done: nothing had to be changed."
+    done = values.count(len(outcomes), "action") if outcomes else "only the state had to be changed"
     return f"Done: {done}. State serial {report.state.serial}."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.main import Globals, pass_globals
+from reconciler.cli.context import Globals, pass_globals
 from reconciler.cli.options import lock_timeout, variables
 from reconciler.cli.run import workspace
 from reconciler.diagnostics import Diagnostic, UsageError

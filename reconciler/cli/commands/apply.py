@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.main import Globals, pass_globals
+from reconciler.cli.context import Globals, pass_globals
 from reconciler.cli.options import PLANNING_NAMES, lock_timeout, output_format, plan_options, planning, variables
 from reconciler.cli.run import print_plan, workspace
 from reconciler.diagnostics import Diagnostic, RefusedError, UsageError

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.context import Globals, pass_globals
 from reconciler.cli.exits import DIFFERENCE
-from reconciler.cli.main import Globals, pass_globals
 from reconciler.cli.options import output_format, plan_options, planning, targets, variables
-from reconciler.cli.run import print_plan, workspace
+from reconciler.cli.run import called, print_plan, workspace
 
 if TYPE_CHECKING:
     from reconciler.plan import Plan
@@ -43,14 +45,16 @@ def plan_command(
 
     with workspace(run, var, var_file) as space:
         planned = workflow.plan(space, plan_options(**options))
-        print_plan(run, planned.plan, format_, max_bytes=max_bytes)
-        if planned.plan.refused:
-            if out:
-                run.console.say(f"{out} was not written: the plan is refused")
-            return 1
-        if out:
-            write_plan(Path(run.folder, out), workflow.saved(planned))
-            run.console.say(f"saved the plan to {out}; carry it out with: reconciler apply {out}")
+        save = out if out and not planned.plan.refused else None
+        if save:
+            write_plan(Path(run.folder, save), workflow.saved(planned))
+        print_plan(run, planned.plan, format_, max_bytes=max_bytes, saved_as=save)
+    if save:
+        run.console.say(f"saved the plan to {save}; to carry it out: {called(run)} apply {shlex.quote(save)}")
+    elif out:
+        run.console.say(f"{out} was not written: the plan is refused")
+    if planned.plan.refused:
+        return 1
     return DIFFERENCE if detailed_exitcode and differs(planned.plan) else 0
 
 
@@ -76,6 +80,7 @@ def drift_command(
 ) -> int:  # fmt: skip
     """Compare what is live with what the state recorded. Exit 2: there is drift; 1: a provider can't be read."""
     from reconciler import workflow
+    from reconciler.core.drift import is_drift
     from reconciler.edge.planfile import write_text
     from reconciler.render.metrics import metrics_text
 
@@ -83,13 +88,13 @@ def drift_command(
         planned = workflow.drift(space, plan_options(**options))
     print_plan(run, planned.plan, format_, max_bytes=max_bytes, drift=True, unmanaged=unmanaged)
     if metrics_file:
-        write_text(Path(run.folder, metrics_file), metrics_text(planned.plan))
+        write_text(Path(run.folder, metrics_file), metrics_text(planned.plan, at=time.time()))
     if planned.plan.unreadable:
         from reconciler.render.diagnostics import diagnostics_text
 
         run.console.say(diagnostics_text(planned.plan.unreadable, color=run.console.color_err))
         return 1
-    return DIFFERENCE if planned.plan.drift else 0
+    return DIFFERENCE if any(map(is_drift, planned.plan.drift)) else 0
 
 
 @click.command(

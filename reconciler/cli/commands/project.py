@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.main import Globals, cli, pass_globals
+from reconciler.cli.context import Globals, pass_globals
 from reconciler.cli.options import output_format, variables
 from reconciler.cli.run import workspace
-from reconciler.diagnostics import Diagnostic, FileError, UsageError
+from reconciler.diagnostics import Diagnostic, FileError, StateError, UsageError
 
 
 @click.command("init", epilog="\b\nExamples:\n  reconciler init neevcloud opensearch\n  reconciler init")
@@ -49,23 +49,16 @@ def init_command(run: Globals, providers: tuple[str, ...]) -> int:
 def validate_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ...], format_: str) -> int:
     """Load the file and check schema, references and graph. No network, no credentials."""
     from reconciler import workflow
-    from reconciler.render.diagnostics import diagnostics_text
+    from reconciler.render.json import to_json
+    from reconciler.render.reports import validate_text
 
     with workspace(run, var, var_file, placeholders=True) as space:
         stack = workflow.validate(space)
-    if stack.warnings:
-        run.console.say(diagnostics_text(stack.warnings, color=run.console.color_err))
     if format_ == "json":
-        from reconciler.render.json import to_json
-
-        run.console.result(
-            to_json(
-                {"stack": stack.name, "deployments": sorted(stack.deployments), "providers": sorted(stack.providers)}
-            )
-        )
+        names = {"deployments": sorted(stack.deployments), "providers": sorted(stack.providers)}
+        run.console.result(to_json({"stack": stack.name, **names, "warnings": [w.summary for w in stack.warnings]}))
     else:
-        count = len(stack.deployments)
-        run.console.result(f"{stack.name}: valid, {count} deployment{'s' if count != 1 else ''}")
+        run.console.result(validate_text(stack, color=run.console.color_out))
     return 0
 
 
@@ -76,21 +69,17 @@ def validate_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ..
 def output_command(run: Globals, name: str | None, format_: str) -> int:
     """Print the outputs that the last apply recorded; with NAME that value alone."""
     from reconciler.render.json import to_json
+    from reconciler.render.reports import output_text
 
     with workspace(run) as space:
         outputs = dict(space.state_or_error().outputs)
-    if name is None:
-        text = "\n".join(f"{key} = {to_json(value, indent=None)}" for key, value in sorted(outputs.items()))
-        run.console.result(to_json(outputs) if format_ == "json" else text or "no outputs are recorded")
-        return 0
-    if name not in outputs:
-        raise FileError(
-            Diagnostic(
-                f"there is no recorded output {name!r}", detail=f"recorded: {', '.join(sorted(outputs)) or 'none'}"
-            )
-        )
-    value = outputs[name]
-    run.console.result(value if isinstance(value, str) and format_ == "text" else to_json(value))
+    if name is not None and name not in outputs:
+        recorded = f"recorded: {', '.join(sorted(outputs)) or 'none'}"
+        raise StateError(Diagnostic(f"there is no recorded output {name!r}", detail=recorded))
+    if format_ == "json":
+        run.console.result(to_json(outputs if name is None else outputs[name]))
+    else:
+        run.console.result(output_text(outputs, name))
     return 0
 
 
@@ -140,7 +129,8 @@ def completion_command(run: Globals, shell: str) -> int:
     found = get_completion_class(shell)
     if found is None:
         raise UsageError(Diagnostic(f"no completion for {shell}"))
-    run.console.result(found(cli, {}, "reconciler", "_RECONCILER_COMPLETE").source())
+    root = click.get_current_context().find_root().command
+    run.console.result(found(root, {}, "reconciler", "_RECONCILER_COMPLETE").source())
     return 0
 
 

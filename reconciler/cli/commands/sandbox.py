@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.main import Globals, pass_globals
+from reconciler.cli.context import Globals, pass_globals
 from reconciler.cli.run import workspace
 
 

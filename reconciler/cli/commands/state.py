@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.main import Globals, pass_globals
+from reconciler.cli.context import Globals, pass_globals
 from reconciler.cli.options import lock_timeout, output_format
 from reconciler.cli.run import workspace
 from reconciler.diagnostics import Diagnostic, FileError
