@@ -102,7 +102,7 @@ class Calls:
             "fresh": True,
             "gone": gone,
             "leftovers": [id_ for id_ in rest if id_ not in bodies.kept(own)] if ours else [],
-            "strays": [id_ for id_ in memory.own_connectors(op) if id_ != connector],
+            "strays": [id_ for id_ in self._connectors(op) if id_ != connector],
         }
         created: dict[str, str] = {} if ours or not rest else {"kept": ",".join(rest)}
         if live is None:
@@ -112,6 +112,15 @@ class Calls:
         if not ours and isinstance(connector, str) and self._is_ours(op, connector):
             created["connector"] = connector
         return Reply(live.id, created, live, {**memo, "model": live.id, "seen": bodies.seen_of(op, live)})
+
+    def _connectors(self, op: Operation) -> list[str]:
+        """Ours by the record, and by our mark for this address: a killed run's may have landed after it was looked for.
+
+        One that a moved deployment uses carries the mark of its old address too; the server refuses to delete it.
+        """
+        hits = self._api.hits("connectors", wire_format.phrase_query(op.mark.rpartition("/")[0] + "/"))
+        marked = [str(hit["_id"]) for hit in hits if wire_format.of_address(bodies.description(hit), op.mark)]
+        return list(dict.fromkeys([*memory.own_connectors(op), *marked]))
 
     def _retained(self, op: Operation, members: list[str]) -> Live | None:
         """The newest model of a group that we take again which is as declared; what is not, was kept on purpose."""
@@ -254,13 +263,11 @@ class Calls:
         """Everything of ours that still stands: models in our group, connectors with our mark for this address."""
         own = memory.made(op)
         members = [str(hit["_id"]) for hit in self._api.members(own["group"])] if "group" in own else []
-        hits = self._api.hits("connectors", wire_format.phrase_query(op.mark.rpartition("/")[0] + "/"))
-        marked = [str(hit["_id"]) for hit in hits if wire_format.of_address(bodies.description(hit), op.mark)]
         memo: dict[str, Json] = {
             "swept": True,
             "sweeps": int(op.memo.get("sweeps") or 0) + 1,
             "leftovers": [id_ for id_ in members if id_ not in bodies.kept(own)],
-            "strays": list(dict.fromkeys([*memory.own_connectors(op), *marked])),
+            "strays": self._connectors(op),
         }
         return Reply(memo=memo)
 

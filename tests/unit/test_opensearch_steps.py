@@ -117,6 +117,20 @@ def test_a_model_undeployed_by_hand_is_deployed_again(cluster: Cluster, chat: Dr
     assert cluster.counts() == (1, 1, 1)
 
 
+def test_a_connector_that_landed_late_is_found_by_its_mark(cluster: Cluster, chat: Driven) -> None:
+    """No record knows it, but it holds a credential: the next deploy removes it; one in use stays."""
+    mark = MARK.format(address="chat")
+    whole = {**connector(), "name": "c", "version": 1, "protocol": "http", "description": mark}
+    for _ in range(2):
+        used = cluster.raw("POST", "connectors/_create", whole)[1]["connector_id"]
+    cluster.raw("POST", "models/_register", {"name": "moved", "function_name": "remote", "connector_id": used})
+    cluster.raw("POST", f"models/{chat.op.id}/_undeploy")
+    driven = ready(cluster.change(chat, "deploy", cluster.own(description="hello")))
+    assert isinstance(driven.end, Done)
+    assert driven.end.live is not None
+    assert set(cluster.all("connectors")) == {driven.end.live.computed["connector_id"], used}
+
+
 def test_a_deploy_of_a_registered_model_makes_nothing(cluster: Cluster) -> None:
     """What is declared of it is put first; afterwards it is undeployed, and stays."""
     group, model = cluster.foreign("theirs")
