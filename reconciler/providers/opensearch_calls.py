@@ -217,8 +217,9 @@ class Calls:
     # --- changing ---------------------------------------------------------------------------------------------------
     def _put(self, op: Operation, _call: Call) -> Reply:
         model = str(memory.model_of(op))
+        body = memory.put_body(op)
         try:
-            answer = self._api.request("PUT", f"/models/{segment(model)}", memory.put_body(op))
+            answer = self._api.request("PUT", f"/models/{segment(model)}", body)
         except NotFoundError:
             return Reply(memo={"vanished": True})
         except ProviderError as error:
@@ -226,7 +227,10 @@ class Calls:
                 raise
             return Reply(id=model, memo={"busy": True})
         version = answer.get("_version") if isinstance(answer, dict) else None
-        return Reply(id=model, memo={"put": version or True, "busy": False, "confirms": 0})
+        memo: dict[str, Json] = {"put": version or True, "busy": False, "confirms": 0}
+        if "connector_id" in body:  # switched over: ours of before are of no use any more
+            memo["strays"] = [id_ for id_ in memory.own_connectors(op) if id_ != body["connector_id"]]
+        return Reply(id=model, memo=memo)
 
     def _release(self, op: Operation, call: Call) -> Reply:
         """Undeploy from some nodes, of those that hold it now: a node that does not would turn the record UNDEPLOYED
