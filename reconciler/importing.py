@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.record import record
 from reconciler.diagnostics import Diagnostic, PlanConflictError, StateError, UsageError
-from reconciler.model import Desired, Live, ProviderConfig, State
+from reconciler.model import Desired, Live, ProviderConfig, Recorded, State
 from reconciler.provider import Provider
+from reconciler.workflow import change_state
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,41 +33,48 @@ def import_one(space: Workspace, address: str, deployment_id: str, lock_timeout:
                 hint="declare it first; `reconciler import --generate PROVIDER` prints what would declare it",
             )
         )
-    with space.locked("import", lock_timeout):
-        state = space.base.state or space.backend.fresh()
+    done: list[str] = []
+
+    def take(state: State) -> State:
         _check_free(state, desired, deployment_id)
         provider, config = _connected(space, desired.provider)
         live = _find(space, provider, desired, deployment_id)
-        type_ = space.registry.types[desired.type]
-        identity = type_.identity(desired.spec)
-        if identity is not None and live.identities and identity not in live.identities:
-            raise PlanConflictError(
-                Diagnostic(
-                    f"{deployment_id} is {live.name}, but the file declares {address} as another one",
-                    span=desired.spans.get(""),
-                    address=address,
-                    provider=desired.provider,
-                    detail=f"declared: {identity}; live: {', '.join(live.identities)}",
-                    hint="write the live one's identifying attributes in `spec`, then import it",
-                )
-            )
-        entry = record(
-            desired,
-            live,
-            state.deployments.get(address),
-            schema=space.registry.schemas[desired.type],
-            digest_key=state.digest_key,
-            identity=type_.identity,
-            now=space.invocation.environment.now(),
-            adopted=True,
-        )
+        entry = _entry(space, state, desired, live)
+        done.append(f"imported {address}: {desired.provider} {live.id} ({live.status})")
+        if entry.trusted:
+            done.append(f"taken on trust, the provider does not return them: {', '.join(entry.trusted)}")
         providers = {**state.providers, desired.provider: space.recorded_provider(config)}
-        space.backend.open_journal(state=state)
-        space.backend.commit(replace(state, providers=providers, deployments={**state.deployments, address: entry}))
-    lines = [f"imported {address}: {desired.provider} {live.id} ({live.status})"]
-    if entry.trusted:
-        lines.append(f"taken on trust, the provider does not return them: {', '.join(entry.trusted)}")
-    return [*lines, f"next: {space.invocation.called} plan"]
+        return replace(state, providers=providers, deployments={**state.deployments, address: entry})
+
+    change_state(space, take, "import", lock_timeout, fresh=True, settles=(address,))
+    return [*done, f"next: {space.invocation.called} plan"]
+
+
+def _entry(space: Workspace, state: State, desired: Desired, live: Live) -> Recorded:
+    """What the state says of it from now on. Raises PlanConflictError where it is not the one that is declared."""
+    type_ = space.registry.types[desired.type]
+    identity = type_.identity(desired.spec)
+    if identity is not None and live.identities and identity not in live.identities:
+        raise PlanConflictError(
+            Diagnostic(
+                f"{live.id} is {live.name}, but the file declares {desired.address} as another one",
+                span=desired.spans.get(""),
+                address=desired.address,
+                provider=desired.provider,
+                detail=f"declared: {identity}; live: {', '.join(live.identities)}",
+                hint="write the live one's identifying attributes in `spec`, then import it",
+            )
+        )
+    return record(
+        desired,
+        live,
+        state.deployments.get(desired.address),
+        schema=space.registry.schemas[desired.type],
+        digest_key=state.digest_key,
+        identity=type_.identity,
+        now=space.invocation.environment.now(),
+        adopted=True,
+    )
 
 
 def generate(space: Workspace, key: str) -> list[Found]:

@@ -5,7 +5,7 @@ Functions take a `Workspace` and give values; what is printed, and where, is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -261,17 +261,45 @@ def apply(
 
 
 def change_state(
-    space: Workspace, change: Callable[[State], State], command: str, lock_timeout: str, *, fresh: bool = False
+    space: Workspace,
+    change: Callable[[State], State],
+    command: str,
+    lock_timeout: str,
+    *,
+    fresh: bool = False,
+    settles: Collection[str] = (),
 ) -> State:
-    """Change the state by a pure rule, under the lock; `fresh`: begin one where there is none."""
+    """Change the state by a rule, under the lock; `fresh`: begin one where there is none.
+
+    `settles` are addresses about which a person has decided: what a killed run left uncertain there is closed.
+    """
+    from reconciler.core.journal import IntentClosed
+    from reconciler.engine.ledger import run_started
+
     with space.locked(command, lock_timeout):
-        backend = space.backend
-        state = backend.fresh() if fresh and space.base.state is None else space.state_or_error()
+        backend, base = space.backend, space.base
+        state = backend.fresh() if fresh and base.state is None else space.state_or_error()
         changed = change(state)
-        if changed == state and space.base.state is not None:
+        closed = [IntentClosed(intent.id, "answered") for intent in base.intents if intent.address in settles]
+        if changed == state and not closed and base.state is not None:
             return state
-        backend.open_journal(state=state)
+        now = space.invocation.environment.now()
+        journal = backend.open_journal(run_started(space.run(command), now, state, 0) if closed else None, state)
+        if closed:
+            journal.append(*closed)
+            journal.sync()
         return backend.commit(changed)
+
+
+def remove(space: Workspace, addresses: Collection[str], lock_timeout: str) -> State:
+    """Stop managing these addresses, and forget what a killed run may have begun there."""
+    from reconciler.core.state_ops import remove as without
+
+    def change(state: State) -> State:
+        begun = {intent.address for intent in space.base.intents}
+        return without(state, [name for name in addresses if name in state.deployments or name not in begun])
+
+    return change_state(space, change, "state rm", lock_timeout, settles=addresses)
 
 
 def push_state(space: Workspace, new: State, *, force: bool, lock_timeout: str) -> State:

@@ -105,10 +105,9 @@ def mv_command(run: Globals, source: str, target: str, lock_timeout: str) -> int
 def rm_command(run: Globals, addresses: tuple[str, ...], lock_timeout: str) -> int:
     """Stop managing ADDRESSES; what is deployed goes on running, and goes on billing."""
     from reconciler import workflow
-    from reconciler.core.state_ops import remove
 
     with workspace(run) as space:
-        state = workflow.change_state(space, lambda state: remove(state, addresses), "state rm", lock_timeout)
+        state = workflow.remove(space, addresses, lock_timeout)
     run.console.say(f"removed {', '.join(addresses)} from the state (serial {state.serial}); nothing was undeployed")
     return 0
 
