@@ -12,8 +12,10 @@ from reconciler.core.guard import Guarded, refusals
 from reconciler.core.order import run_after, topological
 from reconciler.core.outside import unmanaged, unreadable
 from reconciler.core.prepare import Prepared
+from reconciler.core.references import BadReferenceError
 from reconciler.core.resolve import quoted
 from reconciler.core.state_changes import of_outputs, of_provider
+from reconciler.diagnostics import Diagnostic, PlanConflictError
 from reconciler.model import Json, Recorded, RecordedProvider
 from reconciler.plan import Action, Plan, StateChange
 
@@ -99,7 +101,10 @@ def _before(ctx: Context, draft: Draft, action: Action, prior: Recorded | None) 
 
 # --- outputs, providers ---------------------------------------------------------------------------------------------
 def _outputs(ctx: Context, given: Prepared) -> dict[str, Json]:
-    """The outputs as far as they are known; what refers to a deployment that was left out keeps its recorded value."""
+    """The outputs as far as they are known; what refers to a deployment that was left out keeps its recorded value.
+
+    Raises PlanConflictError for one that can never be known.
+    """
     recorded = dict(given.state.outputs) if given.state else {}
     if given.options.destroy:
         return {} if {*given.recorded} <= given.chosen else recorded
@@ -108,7 +113,10 @@ def _outputs(ctx: Context, given: Prepared) -> dict[str, Json]:
     result: dict[str, Json] = {}
     for name, tree in sorted(given.stack.outputs.items()):
         if {address for address, _ in quoted(tree)} <= given.chosen:
-            result[name] = ctx.resolver(tree)
+            try:
+                result[name] = ctx.resolver(tree)
+            except BadReferenceError as error:
+                raise PlanConflictError(Diagnostic(f"output {name}: {error.summary}", hint=error.hint)) from None
         elif name in recorded:
             result[name] = recorded[name]
     return result

@@ -205,15 +205,24 @@ def _absent(ctx: Context, desired: Desired, prior: Recorded, dormant: Live | Non
     error = _obstacle(ctx, desired, dormant)
     errors = (error,) if error else ()
     reasons = why.of_changes(compared.changes, _templates(desired, compared))
-    if compared.known == "replace" and prior.created and not prior.retain:
-        action = _action(ctx, desired, prior, dormant, "replace", why.join(reasons), compared.changes)
-        return Decision(action, dormant, compared.ignored, errors)
     text = "it has gone" if prior.id is not None else "it was not deployed to the end"
     text = why.with_why(text, judged.text)
-    action = _deploy(ctx, desired, prior, dormant, text)
+    another = _is_another(ctx, desired, prior, dormant)
+    if (compared.known == "replace" or another) and prior.created and not prior.retain:
+        told = why.join(reasons) or f"{text}; what was made beside it is not of the name that it has now"
+        action = _action(ctx, desired, prior, dormant, "replace", told, compared.changes)
+        return Decision(action, dormant, compared.ignored, errors)
+    asleep = holders(ctx, desired).dormant if another else ()
+    action = _deploy(ctx, desired, prior, (asleep[0] if asleep else None) if another else dormant, text)
     if compared.changes:
         action = replace(action, changes=compared.changes, reason=why.join([text, *reasons]))
     return Decision(action, dormant, compared.ignored, errors)
+
+
+def _is_another(ctx: Context, desired: Desired, prior: Recorded, dormant: Live | None) -> bool:
+    """Whether what is wanted answers to another identity than what has gone (one thing may have several spellings)."""
+    identity = ctx.types[desired.type].identity(desired.spec)
+    return identity not in (None, prior.identity) and (dormant is None or identity not in dormant.identities)
 
 
 # --- making actions -------------------------------------------------------------------------------------------------
@@ -230,7 +239,7 @@ def _action(
     expected = expected_of(
         live, prior.spec if prior and prior.provider != desired.provider else desired.spec, schema,
         digest_key=ctx.digest_key, ignore=desired.lifecycle.ignore_changes if prior else (),
-        quoted=ctx.quoted.get(desired.address, ()),
+        quoted=ctx.quoted.get(desired.address, ()), prior=prior.spec if prior else None,
     )  # fmt: skip
     identity = ctx.types[desired.type].identity(desired.spec)
     if not expected.exists and identity is not None:

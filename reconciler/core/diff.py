@@ -53,7 +53,7 @@ class Compared:
 class Pair:
     """One attribute's values: wanted, live (ABSENT where the provider did not return it), prior (sealed).
 
-    What is sensitive by its name in the live value is a Secret, so that it can't be shown by accident.
+    What is sensitive in the live value, by its name or because file or record say so, is a Secret: it can't be shown.
     """
 
     path: str
@@ -149,8 +149,9 @@ def pairs(
             below = seen if isinstance(seen, Mapping) else {} if seen is ABSENT else _Nulls()
             yield from pairs(schema, want, below, was if isinstance(was, Mapping) and not is_sealed(was) else {}, here)
         else:
-            shown = mark_sensitive(seen, tuple(split(here)), schema.sensitive) if seen is not ABSENT else seen
-            yield Pair(here, schema.attribute(here), want, shown, was)
+            if seen is not ABSENT:
+                seen = mark_sensitive(masked(masked(seen, was), want), tuple(split(here)), schema.sensitive)
+            yield Pair(here, schema.attribute(here), want, seen, was)
 
 
 class _Nulls(dict[str, Json]):
@@ -164,6 +165,24 @@ def has_members(schema: ProviderSchema, path: str) -> bool:
     """Whether the schema names members of the object at `path`; else it is one value."""
     prefix = path + "."
     return any(known.startswith(prefix) for known in schema.attributes)
+
+
+def masked(live: Json, known: Json) -> Json:
+    """A live value with everything as a Secret that stands where `known` has a secret or its digest."""
+    if isinstance(known, Secret) or is_sealed(known) or (isinstance(known, Unknown) and known.sensitive):
+        return live if live is None or isinstance(live, Secret) else Secret(plain(live))
+    if isinstance(known, dict) and isinstance(live, dict):
+        return {key: masked(item, known[key]) if key in known else item for key, item in live.items()}
+    return _every_leaf(live) if hides(known) else live
+
+
+def _every_leaf(live: Json) -> Json:
+    """Every leaf as a Secret: where in a list, or in something of another shape, the known one stands can't be said."""
+    if isinstance(live, dict):
+        return {key: _every_leaf(item) for key, item in live.items()}
+    if isinstance(live, list):
+        return [_every_leaf(item) for item in live]
+    return live if live is None or isinstance(live, Secret) else Secret(live)
 
 
 def differences(

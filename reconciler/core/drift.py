@@ -50,7 +50,9 @@ def drift_of(
 
 
 def _expected(prior: Recorded) -> Health:
-    """The health to expect of what the last apply left: ready, unless it knew better and final."""
+    """The health to expect of what the last apply left: ready, unless it ended with something else."""
+    if prior.pending is not None:
+        return "ready"
     return prior.health if HEALTH_KIND[prior.health] in ("steady", "failed") else "ready"
 
 

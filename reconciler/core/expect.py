@@ -26,15 +26,17 @@ def expected_of(
     digest_key: str | None,
     ignore: Sequence[str] = (),
     quoted: Iterable[str] = (),
+    prior: Mapping[str, Json] | None = None,
 ) -> Expected:
     """The base of an action on `live`; `shape` is the spec (desired or recorded) whose attributes are managed.
 
     `quoted` are attribute paths that other deployments take from this one: they count too, computed ones included.
-    A dormant object does not exist as a deployment, but its id is kept.
+    `prior` is the recorded spec: what was secret in it stays so. A dormant object does not exist as a deployment, but
+    its id is kept.
     """
     if live is None:
         return Expected(exists=False)
-    attributes = managed(live, shape, schema, digest_key=digest_key, ignore=ignore)
+    attributes = managed(live, shape, schema, digest_key=digest_key, ignore=ignore, prior=prior)
     for path in quoted:
         found = value_of(live, path)
         if found is not ABSENT and not hides_secret(mark_sensitive(found, split(path), schema.sensitive)):
@@ -60,6 +62,7 @@ def managed(
     ignore: Sequence[str] = (),
     path: str = "",
     values: Mapping[str, Json] | None = None,
+    prior: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """The live values of the attributes that `shape` names and that can be compared now, sealed."""
     source = live.attributes if values is None else values
@@ -69,19 +72,22 @@ def managed(
         found = source.get(key, ABSENT)
         if found is ABSENT or not usable(schema.attribute(here), live) or any(within(here, name) for name in ignore):
             continue
-        wanted = shape[key]
+        wanted, was = shape[key], (prior or {}).get(key)
         if (
             isinstance(wanted, Mapping)
             and isinstance(found, Mapping)
             and not is_sealed(wanted)
             and has_members(schema, here)
         ):
-            result[key] = managed(live, wanted, schema, digest_key=digest_key, ignore=ignore, path=here, values=found)
+            result[key] = managed(
+                live, wanted, schema, digest_key=digest_key, ignore=ignore, path=here, values=found,
+                prior=was if isinstance(was, Mapping) and not is_sealed(was) else None,
+            )  # fmt: skip
             continue
         for name in ignore:
             if within(name, here):
                 found = put(found, split(name[len(here) :].lstrip(".")), ABSENT)
-        if hides(wanted):  # by origin: where in the live value the secret stands is not known
+        if hides(wanted) or hides(was):  # by origin: where in the live value the secret stands is not known
             found = Secret(found)
         marked = mark_sensitive(found, split(here), schema.sensitive)
         if not hides_secret(marked):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.paths import split
-from reconciler.core.references import Lookup, Reference, references, resolve
+from reconciler.core.references import BadReferenceError, Lookup, Reference, references, resolve
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import ABSENT, get, marks
 from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Unknown
@@ -36,21 +36,24 @@ def attribute(outlook: Outlook, path: str) -> Json:
 
     What the file declares is known (it may be Unknown itself). Computed attributes are not before a deploy or replace;
     under any other action they keep their live value unless the schema lists them as changed by it. A null of something
-    that is still on its way in is not its last word.
+    that is still on its way in is not its last word. Raises BadReferenceError for an attribute of the spec that the
+    file does not set: no apply would ever know it.
     """
     parts = split(path)
     declared = get(outlook.spec, parts)
     if declared is not ABSENT and declared is not None:
         return declared
     computed = outlook.schema.computed.get(str(parts[0]))
-    if outlook.action in _NEW or (computed is not None and outlook.action in computed.changed_by):
+    if computed is None:
+        raise BadReferenceError(f"{path} is quoted, but not set", f"set {path} there, or quote a computed attribute")
+    if outlook.action in _NEW or outlook.action in computed.changed_by:
         return ABSENT
     live = outlook.live
     if live is None:
         return _recorded(outlook.prior, path)
     found = get(live.computed, parts)
-    if found is ABSENT:
-        found = live.id if path == "id" else get(live.attributes, parts)
+    if found is ABSENT and path == "id":
+        return live.id
     if found is ABSENT or (found is None and HEALTH_KIND[live.health] == "in"):
         return ABSENT
     return found
@@ -76,7 +79,8 @@ class Resolver:
     def __call__(self, tree: Json) -> Json:
         """The tree with every leaf resolved that can be. The same object where nothing changed.
 
-        Raises BadReferenceError where a list, a mapping or null would have to stand inside a longer text.
+        Raises BadReferenceError where a list, a mapping or null would have to stand inside a longer text, and where an
+        attribute is quoted that the file does not set.
         """
         return resolve(tree, self._look_up)
 
@@ -84,7 +88,10 @@ class Resolver:
         if reference.kind != "deployments":
             return self._secrets(reference) if self._secrets else Unknown(reference.text, True)
         outlook = self._outlook(reference.address)
-        found = attribute(outlook, reference.attribute) if outlook else ABSENT
+        try:
+            found = attribute(outlook, reference.attribute) if outlook else ABSENT
+        except BadReferenceError as error:
+            raise BadReferenceError(f"{reference.text}: {error.summary}", error.hint) from None
         if found is ABSENT or any(isinstance(mark, Unknown) for mark in marks(found)):
             return Unknown(reference.text)
         return found

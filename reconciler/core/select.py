@@ -70,6 +70,8 @@ def select(
     A target takes what it needs, an exclusion takes away what depends on it; exclusions win. Raises UsageError for a
     pattern that matches nothing.
     """
+    if not options.target and not options.exclude:
+        return frozenset(recorded) if options.refresh_only or options.destroy else frozenset((*declared, *recorded))
     edges = needs(declared, recorded, destroy=options.destroy)
     if options.refresh_only:
         edges = {address: set() for address in recorded}
@@ -115,18 +117,11 @@ def providers_needed(stack: Stack | None, state: State | None, options: PlanOpti
     if stack is not None:
         if not options.target and not options.exclude:
             keys |= set(stack.providers)
-        for address in chosen:
-            if address in stack.deployments:
-                keys |= _keys_around(address, stack, recorded)
+        for address in chosen & stack.deployments.keys():
+            desired = stack.deployments[address]
+            keys.add(desired.provider)
+            for name, _ in desired.references:
+                target = stack.deployments.get(name) or recorded.get(name)
+                if target is not None:
+                    keys.add(target.provider)
     return tuple(sorted(keys))
-
-
-def _keys_around(address: str, stack: Stack, recorded: Mapping[str, Recorded]) -> set[str]:
-    desired = stack.deployments[address]
-    keys = {desired.provider}
-    for name, _ in desired.references:
-        if name in stack.deployments:
-            keys.add(stack.deployments[name].provider)
-        elif name in recorded:
-            keys.add(recorded[name].provider)
-    return keys

@@ -184,7 +184,8 @@ def _changed(
         return
     crosses = entry is not None and desired is not None and entry.provider != desired.provider
     shape = entry.spec if entry is not None and (desired is None or crosses) else desired.spec if desired else {}
-    seen = expected_of(live, shape, schema, digest_key=digest_key, ignore=ignore).attributes
+    prior = entry.spec if entry else None
+    seen = expected_of(live, shape, schema, digest_key=digest_key, ignore=ignore, prior=prior).attributes
     for name, planned in sorted(expected.attributes.items()):
         found = seen.get(name, ABSENT)
         found = value_of(live, name) if found is ABSENT else found

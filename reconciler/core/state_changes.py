@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from reconciler.core.diff import differences, hides
+from reconciler.core.diff import differences, hides, usable
 from reconciler.core.record import written
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import same, within
@@ -76,11 +76,12 @@ def _sides(before: Json) -> tuple[Json, Json]:
 
 
 def _kind(path: str, name: str, schema: ProviderSchema, live: Live | None) -> str:
-    if schema.attribute(path).change == "record":
+    """`accept` for what the provider showed; an attribute that is only for us gives its own name."""
+    attribute = schema.attribute(path)
+    if attribute.change == "record":
         return path
-    return (
-        "accept" if live is not None and name in live.attributes and not schema.attribute(path).write_only else "record"
-    )
+    shown = live is not None and name in live.attributes and usable(attribute, live)
+    return "accept" if shown and attribute.change != "never" else "record"
 
 
 def of_outputs(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[StateChange]:

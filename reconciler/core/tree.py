@@ -82,7 +82,7 @@ def _same_kinds(a: Json, b: Json) -> bool:
     """Whether two equal values have their booleans in the same places. Plain loops: this runs for every container."""
     kind = a.__class__
     if kind is dict:
-        for key, item in a.items():
+        for key, item in a.items():  # noqa: SIM110 - twice as fast as all()
             if item.__class__ is not str and not _same_kinds(item, b[key]):
                 return False
         return True
