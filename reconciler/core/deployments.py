@@ -10,21 +10,32 @@ from reconciler.core.check import Unsure
 from reconciler.core.complaints import Complaints
 from reconciler.core.duration import seconds
 from reconciler.core.expand import PLAIN_VARIABLE, deep_merge, instances, needs_settling, settle
-from reconciler.core.interpolation import Each, Interpolator
+from reconciler.core.interpolation import Each, Interpolator, Place
 from reconciler.core.paths import Part, join, split
 from reconciler.core.provider_section import type_of
-from reconciler.core.references import address
+from reconciler.core.references import address, unknowns
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.sensitive import hides_secret, is_sensitive_name, mark_sensitive, may_hide
 from reconciler.core.source import Document, SpecSpans
 from reconciler.core.validate import violations
 from reconciler.core.words import did_you_mean, show
-from reconciler.model import Desired, Json, Lifecycle, Presence, ProviderConfig, Secret, Timeouts, Unknown
+from reconciler.diagnostics import Span
+from reconciler.model import (
+    DEFAULT_LIFECYCLE,
+    DEFAULT_TIMEOUTS,
+    Desired,
+    Json,
+    Lifecycle,
+    Presence,
+    ProviderConfig,
+    Secret,
+    Timeouts,
+    Unknown,
+)
 from reconciler.provider import ProviderType
 
-_LIFECYCLE = Lifecycle()
-_TIMEOUTS = Timeouts()
 _NOTHING: Mapping[str, Json] = {}
+_WRONG = Unknown("")  # a `spec` that is no mapping
 
 
 @dataclass(slots=True)
@@ -54,6 +65,7 @@ class DeploymentBuilder:
     defaults: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     explicit: dict[str, list[str]] = field(default_factory=dict)
     looped: set[str] = field(default_factory=set)
+    attempted: set[str] = field(default_factory=set)  # instances, those that are wrong included
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _names: dict[str, bool] = field(default_factory=dict)
 
@@ -76,6 +88,7 @@ class DeploymentBuilder:
         )
         rest = {name: part for name, part in body.items() if name != "for_each"}
         for each in instances(value, key, span, self.complaints):
+            self.attempted.add(address(key, each.key))
             made = self._instance(address(key, each.key), key, rest, each, templated)
             if made is not None:
                 yield made
@@ -89,11 +102,15 @@ class DeploymentBuilder:
         kind = self._kind(type_of(provider))
         defaults = self.defaults.get(provider, _NOTHING)
         spans = SpecSpans(self.document.spans, key, provider)
-        spec = self._raw_spec(body, defaults)
-        if templated or (defaults and self.document.has_references("defaults", provider)):
-            spec = self.interpolator.tree(spec, spans.place, each=each, owner=where)
-            body = self._own_words(body, spans, each, where)
         before = len(self.complaints.errors)
+        if templated:
+            body = self._replaced(body, ("deployments", key), each, where)
+        if defaults and self.document.has_references("defaults", provider):
+            defaults = self._replaced(defaults, ("defaults", provider), each, where)
+        if body.get("spec") is _WRONG or defaults.get("spec") is _WRONG:
+            return None
+        own, below = body.get("spec") or {}, defaults.get("spec")
+        spec: dict[str, Json] = deep_merge(below, own) if below else own
         spec, derived = self._complete(spec, kind, where, key, each)
         spec = self._hide(spec, kind)
         self._check(spec, kind, where, spans, provider, derived)
@@ -147,44 +164,63 @@ class DeploymentBuilder:
             return None
         if isinstance(found, Unknown):
             return None
-        if found in self.broken_providers:  # its own errors are told; those of the spec are told as well
-            return str(found) if type_of(str(found)) in self.schemas else None
-        if found in self.providers:
-            return str(found)
+        if (
+            isinstance(found, str) and found in self.broken_providers
+        ):  # its own errors are told; those of the spec are told as well
+            return found if type_of(found) in self.schemas else None
+        if isinstance(found, str) and found in self.providers:
+            return found
         declared = {*self.providers, *self.broken_providers}
         hint = did_you_mean(str(found), declared, what="declared") or "declare it under `providers:`"
         if isinstance(found, str) and type_of(found) in self.schemas:
             hint = f"declare it under `providers:` (`{found}: {{}}`)"
         detail = "" if isinstance(found, str) else f"found {show(found)}"
-        self.complaints.error(f"the provider `{found}` is not declared", span, address=where, detail=detail, hint=hint)
+        name = found if isinstance(found, str) else "…"
+        self.complaints.error(f"the provider `{name}` is not declared", span, address=where, detail=detail, hint=hint)
         return None
 
-    def _raw_spec(self, body: Mapping[str, Json], defaults: Mapping[str, Json]) -> dict[str, Json]:
-        own: dict[str, Json] = body.get("spec") or {}
-        below = defaults.get("spec") if defaults else None
-        return deep_merge(below, own) if below else own
+    def _replaced(
+        self, entry: Mapping[str, Json], home: tuple[Part, ...], each: Each | None, where: str
+    ) -> dict[str, Json]:
+        """An entry of the file with its references replaced; what does not fit its schema then is left out."""
 
-    def _own_words(self, body: Mapping[str, Json], spans: SpecSpans, each: Each | None, where: str) -> dict[str, Json]:
-        """Everything beside `provider` and `spec`, with references replaced and checked again."""
-        words = {name: part for name, part in body.items() if name not in ("provider", "spec")}
+        def place(path: Sequence[Part]) -> Span:
+            return self.document.spans.at((*home, *path))
+
+        words = {name: part for name, part in entry.items() if name not in ("provider", "spec")}
         done: dict[str, Json] = self.interpolator.tree(
-            words, lambda path: spans.place_in(*path), each=each, owner=where, no_deployments="this place"
+            words, place, each=each, owner=where, no_deployments="this place"
         )
-        if done is not words:
-            schema = self.document.schema["$defs"]["deployment"]
-            part = {name: schema["properties"][name] for name in done}
-            whole = {"$defs": self.document.schema["$defs"], "properties": part}
-            for finding in violations(done, whole):
-                self.complaints.finding(finding, spans.place_in(*finding.path), address=where)
-            if any(hides_secret(value) for value in done.values()):
-                name = next(name for name, value in done.items() if hides_secret(value))
-                self.complaints.error(
-                    f"`{name}` is sensitive, and it is written down",
-                    spans.place_in(name),
-                    address=where,
-                    hint=PLAIN_VARIABLE,
-                )
-        return {name: value for name, value in done.items() if not _open(value)}
+        done = {name: value for name, value in done.items() if self._plain(name, value, place, where)}
+        parts = self.document.schema["$defs"]["deployment"]["properties"]
+        for name in [name for name, value in done.items() if value is not words[name]]:
+            schema = {"$defs": self.document.schema["$defs"], "properties": {name: parts[name]}}
+            found = violations({name: done[name]}, schema)
+            for finding in found:
+                self.complaints.finding(finding, place(finding.path), address=where)
+            if found:
+                del done[name]
+        spec = entry.get("spec")
+        refused = "`spec` as a whole" if isinstance(spec, str) else ""
+        spec = self.interpolator.tree(
+            spec, lambda path: place(("spec", *path)), each=each, owner=where, no_deployments=refused
+        )
+        if isinstance(spec, dict):
+            done["spec"] = spec
+        elif spec is not None:
+            done["spec"] = _WRONG
+            if not isinstance(spec, Unknown):  # which was complained about
+                detail = f"found {show(spec)}, expected a mapping"
+                self.complaints.error("`spec` has a wrong value", place(("spec",)), address=where, detail=detail)
+        return done
+
+    def _plain(self, name: str, value: Json, place: Place, where: str) -> bool:
+        """Whether a word beside `spec` is known and no secret: these words are written down as they are."""
+        if hides_secret(value):
+            summary = f"`{name}` is sensitive, and it is written down"
+            self.complaints.error(summary, place((name,)), address=where, hint=PLAIN_VARIABLE)
+            return False
+        return not any(True for _ in unknowns(value))  # those were complained about
 
     def _complete(
         self, spec: dict[str, Json], kind: _Kind, where: str, key: str, each: Each | None
@@ -284,7 +320,7 @@ class DeploymentBuilder:
         self, body: Mapping[str, Json], defaults: Mapping[str, Json], kind: _Kind, spans: SpecSpans, where: str
     ) -> Lifecycle:
         if not (body.get("lifecycle") or (defaults and defaults.get("lifecycle"))):
-            return _LIFECYCLE
+            return DEFAULT_LIFECYCLE
         words = {**(defaults.get("lifecycle") or {}), **(body.get("lifecycle") or {})}
         ignored = words.get("ignore_changes") or []
         for number, path in enumerate(ignored):
@@ -306,7 +342,7 @@ class DeploymentBuilder:
         self, body: Mapping[str, Json], defaults: Mapping[str, Json], spans: SpecSpans, where: str
     ) -> Timeouts:
         if not (body.get("timeouts") or (defaults and defaults.get("timeouts"))):
-            return _TIMEOUTS
+            return DEFAULT_TIMEOUTS
         words = {**(defaults.get("timeouts") or {}), **(body.get("timeouts") or {})}
         values: dict[str, float] = {}
         for verb, text in words.items():
@@ -324,13 +360,6 @@ class DeploymentBuilder:
 _DEEP = frozenset((dict, list, float, Secret))
 _SCANNED = frozenset((dict, list, str))
 _NONE_DERIVED: frozenset[str] = frozenset()
-
-
-def _open(value: Json) -> bool:
-    """Whether a value holds something that was complained about already."""
-    if isinstance(value, dict | list):
-        return any(_open(member) for member in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, Unknown | Secret)
 
 
 def _parts(path: str) -> Sequence[Part]:

@@ -88,8 +88,7 @@ def _build(
         stack=stack if isinstance(stack, str) else "",
         defaults=_defaults(document, {*providers, *section.broken}, broken, complaints),
     )
-    declared = document.data.get("deployments")
-    entries: dict[str, Json] = declared if isinstance(declared, dict) else {}
+    entries = document.entries("deployments")
     built: dict[str, Desired] = {}
     for key in sorted(entries):
         body = broken.usable("deployments", key, entries[key])
@@ -98,7 +97,9 @@ def _build(
                 built[desired.address] = desired
     sections = Sections(document, interpolator, complaints, broken)
     outputs = sections.outputs()
-    linker = Linker(document, built, builder.looped, schemas, complaints, builder.explicit)
+    linker = Linker(
+        document, built, builder.looped, schemas, complaints, builder.explicit, frozenset(builder.attempted)
+    )
     built = linker.link(interpolator.uses)
     check_identities(built, providers, types, complaints)
     moved, removed = sections.moved(built, entries), sections.removed(built, entries)
@@ -178,9 +179,8 @@ def _defaults(
     document: Document, providers: set[str], broken: Broken, complaints: Complaints
 ) -> dict[str, Mapping[str, Json]]:
     """What `defaults:` says by provider key; a key that no provider has would do nothing, so it is an error."""
-    section = document.data.get("defaults")
     found: dict[str, Mapping[str, Json]] = {}
-    for key, entry in section.items() if isinstance(section, dict) else ():
+    for key, entry in document.entries("defaults").items():
         if key not in providers:
             complaints.error(
                 f"`defaults.{key}` names no provider of this file",

@@ -34,6 +34,7 @@ class Linker:
     schemas: Mapping[str, ProviderSchema]
     complaints: Complaints
     explicit: Mapping[str, list[str]] = field(default_factory=dict)
+    attempted: frozenset[str] = frozenset()  # instances that are asked for, whether or not they could be built
     _instances: dict[str, list[str]] = field(default_factory=dict)
 
     def link(self, uses: Iterable[Use]) -> dict[str, Desired]:
@@ -60,10 +61,10 @@ class Linker:
     def _known(self, use: Use) -> bool:
         """Whether a reference names something that is there; complains if not."""
         reference = use.reference
-        declared = self.document.data.get("deployments") or {}
+        declared = self.document.entries("deployments")
         if reference.name not in declared:
             near = nearest(reference.name, declared)
-            hint = f"did you mean `{near}`?" if near else f"declared: {listing(sorted(declared))}"
+            hint = f"did you mean `{near}`?" if near else f"declared: {listing(sorted(declared)) or 'none'}"
             self._wrong(use, f"{reference.text}: there is no deployment `{reference.name}`", hint)
             return False
         if not self._instance_fits(use, reference):
@@ -91,6 +92,8 @@ class Linker:
                 f"write ${{deployments.{reference.name}.{reference.attribute}}}",
             )
             return False
+        if reference.address in self.attempted and reference.address not in self.built:
+            return False  # it was complained about itself
         if looped and reference.address not in self.built:
             keys = [where[len(reference.name) + 2 : -2] for where in made]
             if made:
@@ -121,7 +124,7 @@ class Linker:
     def _explicit(self, where: str) -> Iterable[tuple[str, Span]]:
         """`depends_on` with keys expanded to all their instances."""
         spans = SpecSpans(self.document.spans, base_of(where), "")
-        declared = self.document.data.get("deployments") or {}
+        declared = self.document.entries("deployments")
         for number, name in enumerate(self.explicit.get(where, ())):
             if not isinstance(name, str):
                 continue
@@ -137,7 +140,7 @@ class Linker:
                     address=where,
                     hint=did_you_mean(name, {*declared, *self.built} - {where}, what="declared"),
                 )
-            elif "[" in name and self._instances.get(base_of(name)):
+            elif "[" in name and name not in self.attempted and self._instances.get(base_of(name)):
                 self.complaints.error(
                     f"depends_on: there is no instance {name}",
                     span,

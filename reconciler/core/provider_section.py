@@ -32,8 +32,7 @@ def type_of(key: str) -> str:
 
 def provider_type_names(document: Document) -> frozenset[str]:
     """The provider types that a file names, whether or not they exist: what a registry has to load."""
-    section = document.data.get("providers")
-    return frozenset(type_of(key) for key in section) if isinstance(section, dict) else frozenset()
+    return frozenset(type_of(key) for key in document.entries("providers"))
 
 
 def settings_schema(document: Document, schema: ProviderSchema) -> dict[str, Json]:
@@ -68,10 +67,9 @@ class ProviderSection:
 
     def build(self, skip: Iterable[str] = ()) -> dict[str, ProviderConfig]:
         """All of them that could be read, by key; what is wrong with the others is in `complaints` and `broken`."""
-        section = self.document.data.get("providers")
         self.broken.update(skip)
         found: dict[str, ProviderConfig] = {}
-        for key, body in (section if isinstance(section, dict) else {}).items():
+        for key, body in self.document.entries("providers").items():
             if key in self.broken:
                 continue
             schema = self.schemas.get(type_of(key))

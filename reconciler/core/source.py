@@ -68,12 +68,20 @@ class SpanIndex:
             return Span("", 1, 1)
         number = max(bisect_right(self._bases, mark) - 1, 0)
         name, text = self._files[number]
-        starts = self._lines.get(number)
-        if starts is None:
-            starts = self._lines[number] = [0, *(match.end() for match in _LINE_END.finditer(text))]
         offset = mark - self._bases[number]
+        starts = self._line_starts(number, text, offset)
         line = bisect_right(starts, offset)
         return Span(name, line, offset - starts[line - 1] + 1)
+
+    def _line_starts(self, number: int, text: str, offset: int) -> list[int]:
+        """Where the lines of a file start, found as far as `offset`: a run without errors asks for its head alone."""
+        starts = self._lines.setdefault(number, [0])
+        if starts[-1] <= offset:
+            for match in _LINE_END.finditer(text, starts[-1]):
+                starts.append(match.end())
+                if starts[-1] > offset:
+                    break
+        return starts
 
     def _find(self, path: Sequence[Part]) -> tuple[int, Marks]:
         """Key mark and value marks at `path`; the value is None where the path leaves the tree."""
@@ -111,6 +119,11 @@ class Document:
     schema: Mapping[str, Json] = field(default_factory=dict)
     problems: tuple[Diagnostic, ...] = ()
     templated: frozenset[tuple[str, str]] | None = None
+
+    def entries(self, section: str) -> dict[str, Json]:
+        """The entries of a section by key; none where it is missing or no mapping."""
+        found = self.data.get(section)
+        return found if isinstance(found, dict) else {}
 
     def has_references(self, section: str, key: str) -> bool:
         """Whether the text under `section.key` holds a `${` (true where that is not known)."""

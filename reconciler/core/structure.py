@@ -99,7 +99,8 @@ def _section(
 ) -> dict[tuple[str, str], frozenset[str]]:
     templates = name not in _STATIC
     if name not in _BY_ENTRY or not isinstance(value, dict):
-        found = _findings(value, schema, document.schema, templates)
+        # a reference can stand inside a section, never for one
+        found = _findings(value, schema, document.schema, templates and not isinstance(value, str))
         _tell(document, (name,), found, complaints)
         return {(name, ""): frozenset(("",))} if found else {}
     broken: dict[tuple[str, str], frozenset[str]] = {}
@@ -110,8 +111,8 @@ def _section(
     _tell(document, (name,), _findings(dict.fromkeys(value), names, document.schema, False), complaints)
     check = compile_check(entry_schema, document.schema, templates=templates)
     for key, entry in value.items():
-        if not _passes(check, entry):
-            found = _explained(entry, entry_schema, document.schema, templates)
+        if isinstance(entry, str) or not _passes(check, entry):
+            found = _explained(entry, entry_schema, document.schema, templates and not isinstance(entry, str))
             _tell(document, (name, key), found, complaints)
             if found:
                 broken[name, key] = frozenset(str(finding.path[0]) if finding.path else "" for finding in found)

@@ -61,8 +61,7 @@ class Variables:
     def __init__(
         self, document: Document, inputs: Inputs, complaints: Complaints, broken: frozenset[str] = frozenset()
     ) -> None:
-        declared = document.data.get("variables")
-        self._declared: Mapping[str, Json] = declared if isinstance(declared, dict) else {}
+        self._declared: Mapping[str, Json] = document.entries("variables")
         self._document, self._inputs, self._complaints = document, inputs, complaints
         self._values: dict[str, Json] = {name: Unknown("") for name in broken}  # complained about already
 
@@ -147,7 +146,8 @@ class Variables:
             try:
                 value = self._inputs.read_value(value)
             except ValueError as error:
-                self._wrong(name, given, f"can't be read as one YAML value: {error}")
+                reason = "" if sensitive else f": {error}"
+                self._wrong(name, given, f"can't be read as one YAML value{reason}")
                 return Unknown("", sensitive)
         return self._validated(name, value, given, schema, sensitive)
 

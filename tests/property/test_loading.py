@@ -24,14 +24,20 @@ from reconciler.model import Stack
 from tests.support.stacks import FAKE, FakeType, fake_schema
 
 LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False), st.text()
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
+    st.sampled_from(["${var.v}", "x ${env.X}", "${deployments.d.id}", "${each.value.a}", "$${x}", "${", "fake", "5m"]),
 )
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
 # without what YAML can't hold though JSON can: pairs of surrogate escapes, and a bare delete character
 YAML_TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs",), exclude_characters="\x7f"))
+YAML_KEYS = YAML_TEXT.filter(lambda text: len(text) < 100)  # a key that long must be marked with `?`
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | YAML_TEXT,
-    lambda inner: st.lists(inner) | st.dictionaries(YAML_TEXT, inner),
+    lambda inner: st.lists(inner) | st.dictionaries(YAML_KEYS, inner),
     max_leaves=12,
 )
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,6}", fullmatch=True)
@@ -42,6 +48,10 @@ SPECS = st.fixed_dictionaries(
         "size": st.sampled_from(["small", "large"]),
         "config": st.dictionaries(NAMES, st.integers() | NAMES, max_size=3),
     },
+)
+ENTRIES = st.fixed_dictionaries(
+    {"provider": st.just("fake") | VALUES, "spec": VALUES | SPECS},
+    optional=dict.fromkeys(("for_each", "depends_on", "lifecycle", "timeouts", "adopt", "presence", "x"), VALUES),
 )
 ALL_SECTIONS = ("variables", "providers", "defaults", "deployments", "moved", "removed", "outputs", "limits", "state")
 SECTION = st.dictionaries(NAMES | st.sampled_from(["fake", "fake.b", "a b", ""]), VALUES, max_size=3)
@@ -172,12 +182,14 @@ def test_no_text_ends_in_a_traceback(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     sections=st.fixed_dictionaries({}, optional=dict.fromkeys(ALL_SECTIONS, SECTION | VALUES)),
-    specs=st.dictionaries(NAMES, VALUES, max_size=2),
+    entries=st.dictionaries(NAMES | st.just("d"), ENTRIES, max_size=2),
+    value=VALUES,
 )
-def test_no_structure_ends_in_a_traceback(sections: dict[str, Any], specs: dict[str, Any]) -> None:
+def test_no_structure_ends_in_a_traceback(sections: dict[str, Any], entries: dict[str, Any], value: Any) -> None:
     """Whatever JSON stands in the sections, the result is a Stack or a FileError."""
     data: dict[str, Any] = {"version": 1, "stack": "s", "providers": {"fake": {}}, **sections}
-    data.setdefault("deployments", {name: {"provider": "fake", "spec": value} for name, value in specs.items()})
+    data.setdefault("deployments", entries)
+    data.setdefault("variables", {"v": {"default": value}})
     assert is_told(json.dumps(data))
 
 

@@ -102,6 +102,7 @@ def test_sensitive_variables() -> None:
     spec = build(text, vars={"v": "hush-hush"}).deployments["d"].spec
     assert spec["model"] == Secret("hush-hush", "${var.v}")
     assert "abc" not in str(only_error(text, vars={"v": "abc"}))
+    assert "abc" not in str(only_error("variables: {v: {type: array, sensitive: true}}\n", vars={"v": "*abc"}))
 
 
 def test_parts_of_a_variable() -> None:
