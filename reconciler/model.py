@@ -75,6 +75,11 @@ class Timeouts:
     undeploy: float = 900.0
 
 
+# What most deployments have. Shared, so that two of them are found equal without a look inside.
+DEFAULT_LIFECYCLE = Lifecycle()
+DEFAULT_TIMEOUTS = Timeouts()
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """One entry of `providers:`, resolved. `settings` holds no credentials; `scope` is what its ids live in."""
@@ -106,8 +111,8 @@ class Desired:
     derived: frozenset[str] = frozenset()
     references: tuple[tuple[str, str], ...] = ()
     depends_on: tuple[str, ...] = ()
-    lifecycle: Lifecycle = Lifecycle()
-    timeouts: Timeouts = Timeouts()
+    lifecycle: Lifecycle = DEFAULT_LIFECYCLE
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
     adopt: bool = False
     presence: Presence = "always"
     spans: Mapping[str, Span] = field(default_factory=dict)
@@ -226,8 +231,8 @@ class Recorded:
     spec: Mapping[str, Json]
     computed: Mapping[str, Json] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
-    lifecycle: Lifecycle = Lifecycle()
-    timeouts: Timeouts = Timeouts()
+    lifecycle: Lifecycle = DEFAULT_LIFECYCLE
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
     retain: bool = False
     presence: Presence = "always"
     created: Mapping[str, str] = field(default_factory=dict)

@@ -14,7 +14,18 @@ from dataclasses import asdict
 from typing import NoReturn
 
 from reconciler.diagnostics import Diagnostic, StateError
-from reconciler.model import HEALTH_KIND, Json, Lifecycle, Pending, Recorded, RecordedProvider, State, Timeouts
+from reconciler.model import (
+    DEFAULT_LIFECYCLE,
+    DEFAULT_TIMEOUTS,
+    HEALTH_KIND,
+    Json,
+    Lifecycle,
+    Pending,
+    Recorded,
+    RecordedProvider,
+    State,
+    Timeouts,
+)
 
 STATE_VERSION = 1
 ADDRESS = re.compile(r'[a-z][a-z0-9_-]{0,62}(\["[^"\[\]\x00-\x1f\x7f]+"\])?')
@@ -34,10 +45,8 @@ _NAMES: Mapping[type, str] = {
 }
 
 # Most deployments have these, so they are recognised before they are built; see `_lifecycle` and `_timeouts`.
-_LIFECYCLE = Lifecycle()
-_TIMEOUTS = Timeouts()
 _LIFECYCLE_JSON: Json = {"prevent_undeploy": False, "create_before_undeploy": False, "ignore_changes": []}
-_TIMEOUTS_JSON: Json = asdict(_TIMEOUTS)
+_TIMEOUTS_JSON: Json = asdict(DEFAULT_TIMEOUTS)
 
 # The fields by type. Any but `_NEEDED` may be left out (then: the default of `Recorded`).
 _TEXTS = ("provider", "type", "identity", "name", "presence", "health", "status", *_TIMES)
@@ -70,7 +79,7 @@ def recorded_to_json(entry: Recorded) -> dict[str, Json]:
         "computed": entry.computed,
         "depends_on": list(entry.depends_on),
         "lifecycle": _lifecycle_json(entry.lifecycle),
-        "timeouts": _TIMEOUTS_JSON if entry.timeouts == _TIMEOUTS else asdict(entry.timeouts),
+        "timeouts": _TIMEOUTS_JSON if entry.timeouts == DEFAULT_TIMEOUTS else asdict(entry.timeouts),
         "retain": entry.retain,
         "presence": entry.presence,
         "created": entry.created,
@@ -126,7 +135,7 @@ def _line(value: Json) -> str:
 
 
 def _lifecycle_json(lifecycle: Lifecycle) -> Json:
-    if lifecycle == _LIFECYCLE:
+    if lifecycle == DEFAULT_LIFECYCLE:
         return _LIFECYCLE_JSON
     return asdict(lifecycle) | {"ignore_changes": list(lifecycle.ignore_changes)}
 
@@ -284,7 +293,7 @@ def _check_fields(path: str, raw: dict[str, Json]) -> None:
 
 def _lifecycle(path: str, raw: Json) -> Lifecycle:
     if raw == _LIFECYCLE_JSON:
-        return _LIFECYCLE
+        return DEFAULT_LIFECYCLE
     path = f"{path}.lifecycle"
     _only(path, raw, frozenset(_LIFECYCLE_JSON), frozenset())
     flags = [_typed(f"{path}.{name}", raw.get(name, False), bool) for name in list(_LIFECYCLE_JSON)[:2]]
@@ -294,7 +303,7 @@ def _lifecycle(path: str, raw: Json) -> Lifecycle:
 
 def _timeouts(path: str, raw: Json) -> Timeouts:
     if raw == _TIMEOUTS_JSON:
-        return _TIMEOUTS
+        return DEFAULT_TIMEOUTS
     path = f"{path}.timeouts"
     _only(path, raw, frozenset(_TIMEOUTS_JSON), frozenset())
     for name, seconds in raw.items():
