@@ -96,8 +96,9 @@ def generate(space: Workspace, key: str) -> list[Found]:
         if live.dormant or live.id in managed:
             continue
         address = _address(live.name or live.id, taken)
-        spec = {name: value for name, value in live.attributes.items() if value != schema.defaults.get(name)}
-        missing = tuple(sorted(required - set(live.attributes)))
+        declared = live.extra.get("declare", live.attributes)
+        spec = {name: value for name, value in declared.items() if value != schema.defaults.get(name)}
+        missing = tuple(sorted(live.extra.get("missing", required - set(declared))))
         secret = frozenset(name for name in missing if schema.sensitive(name))
         found.append(Found(address, key, spec, missing, secret))
     return found
