@@ -156,6 +156,8 @@ class Beginner:
             live = self._dormant(step)
         else:
             live = self._live(step, step.prior)
+            if self._is_another(step, live):
+                step.prior, live = None, self._by_identity(step)
         if live is not None and live.health == "deleting" and not live.dormant:
             step.leaving = True
             step.status, step.health = live.status, live.health
@@ -263,8 +265,7 @@ class Beginner:
 
     def _by_identity(self, step: Step) -> Live | None:
         """Something of the wanted identity: what is dormant or on its way out, or (adopt) what is live."""
-        wanted = step.job.desired
-        identity = step.lane.type.identity(plain(wanted.spec)) if wanted is not None else None
+        identity = self._identity(step)
         found = self._world.live.by_identity(step.lane.key, identity) if identity else ()
         if step.node.name == "adopt":
             return next((live for live in found if not live.dormant), None)
@@ -273,8 +274,21 @@ class Beginner:
 
     def _dormant(self, step: Step) -> Live | None:
         """What the second half of a replace can wake up: what the first half left behind, or another one asleep."""
-        left = step.job.left
-        if left is not None and left.dormant:
+        left, identity = step.job.left, self._identity(step)
+        if left is not None and left.dormant and step.job.left_at == step.lane.key and identity in left.identities:
             return left
         found = self._by_identity(step)
         return found if found is not None and found.dormant else None
+
+    def _is_another(self, step: Step, live: Live | None) -> bool:
+        """Whether what is wanted is another one than what the state holds, which has gone: at another provider, or of
+        another identity (one thing may have several spellings)."""
+        prior, identity = step.prior, self._identity(step)
+        if prior is None:
+            return False
+        differs = identity not in (None, prior.identity) and (live is None or identity not in live.identities)
+        return prior.provider != step.lane.key or differs
+
+    def _identity(self, step: Step) -> str | None:
+        wanted = step.job.desired
+        return step.lane.type.identity(plain(wanted.spec)) if wanted is not None else None

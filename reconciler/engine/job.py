@@ -21,7 +21,7 @@ class Job:
 
     `spec` is what is wanted, resolved, as a value tree (secrets still marked); None until the first step needs it, and
     on undeploy. `removed` is the id that this action has undeployed already, `left` what the provider still showed of
-    it (asleep) then.
+    it (asleep) then, `left_at` the provider key.
     """
 
     action: Action
@@ -33,6 +33,7 @@ class Job:
     elapsed: float = 0.0
     removed: str | None = None
     left: Live | None = None
+    left_at: str | None = None
     id: str | None = None
     health: Health | None = None
 

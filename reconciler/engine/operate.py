@@ -249,7 +249,7 @@ class Operate:
         op = step.op = replace(step.operation, live=live)
         self._note(step, live)
         if op.verb == "undeploy":
-            step.job.removed, step.job.left = op.id, before
+            step.job.removed, step.job.left, step.job.left_at = op.id, before, step.lane.key
             step.job.health = None
             step.status = "gone"
             self.world.ledger.drop(step.record)
