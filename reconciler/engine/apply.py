@@ -17,7 +17,7 @@ from reconciler.diagnostics import Diagnostic, IncompleteError, ReconcilerError,
 from reconciler.engine.aside import aside
 from reconciler.engine.clock import Clock
 from reconciler.engine.entries import Entries
-from reconciler.engine.graph import Node, is_on_its_way, nodes
+from reconciler.engine.graph import Node, is_on_its_way, is_unfinished, nodes
 from reconciler.engine.job import Job, Step
 from reconciler.engine.lane import Lane, open_lane
 from reconciler.engine.ledger import Journal, Ledger, Run
@@ -172,12 +172,14 @@ def _write_down(plan: Plan, world: World, recorded: Mapping[str, Recorded]) -> N
     changed = {change.address for change in plan.state_changes}
     for action in plan.actions:
         if action.action == "none" and action.address in changed and not is_on_its_way(action):
-            _settle(action, world)
+            _settle(action, world, steps_of_its_own=not plan.options.refresh_only)
 
 
-def _settle(action: Action, world: World) -> None:
-    """Record a deployment that is as desired already."""
+def _settle(action: Action, world: World, *, steps_of_its_own: bool) -> None:
+    """Record a deployment that is as desired already; one that an earlier run did not finish has a step of its own."""
     prior = world.ledger.entries.get(action.address)
+    if steps_of_its_own and is_unfinished(action, prior):
+        return
     if action.desired is None or prior is None:
         return
     try:

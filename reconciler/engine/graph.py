@@ -25,6 +25,12 @@ def is_on_its_way(action: Action) -> bool:
     return action.action == "none" and action.expected.exists and health is not None and HEALTH_KIND[health] == "in"
 
 
+def is_unfinished(action: Action, prior: Recorded | None) -> bool:
+    """Whether nothing is left to plan for it, but an earlier run did not get to the end of what it began: a step after
+    the last one that shows (a second connector to remove, an attribute that is not returned) may still be to do."""
+    return action.action == "none" and action.expected.exists and prior is not None and prior.pending is not None
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """One step of one action. `waits_for` counts unfinished steps before it; `after` are the steps behind it."""
@@ -72,7 +78,7 @@ def nodes(plan: Plan, state: Mapping[str, Recorded]) -> list[Node]:
 def _steps_of(index: int, action: Action, state: Mapping[str, Recorded]) -> Iterable[Node]:
     match action.action:
         case "none":
-            if is_on_its_way(action):
+            if is_on_its_way(action) or is_unfinished(action, state.get(action.address)):
                 yield Node(action, index, "wait", action.provider)
         case "replace":
             prior = state.get(action.address)
