@@ -108,7 +108,7 @@ def _settle_members(value: dict[str, Json], declared: Mapping[str, Any]) -> dict
             continue
         settled[name] = settle(member, part) if isinstance(member, dict | list | float | Secret) else member
     for name, part in declared.items():
-        if name not in settled and isinstance(part, Mapping) and "default" in part:
+        if name not in settled and isinstance(part, dict) and "default" in part:
             settled[name] = part["default"]
     return settled
 

@@ -160,7 +160,7 @@ class _Builder:
                 value = event.value
                 mark = event.start_mark.index + base
                 if in_map and key is None:
-                    key = self._key(node, marks, value, event, mark)
+                    key = value if value not in node and value != "<<" else self._key(node, marks, value, event, mark)
                     marks.append(mark)
                     continue
                 if event.tag is not None:
