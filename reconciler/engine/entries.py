@@ -46,10 +46,11 @@ class Entries:
     def of(self, step: Step, *, pending: Pending | None, health: Health | None = None) -> Recorded:
         """The record of the step's deployment as it is now; `pending` says what is not finished about it."""
         op, live, desired, prior = step.operation, step.operation.live, step.job.desired, step.prior
+        there = live if live is not None and live.id else None  # without an id: on its way to being made, no more
         now, deploys = self._clock.now(), step.node.name == "deploy"
         known: Health = health or (live.health if live is not None else "pending" if pending is not None else "unknown")
         status = live.status if live is not None else step.status
-        id_ = live.id if live is not None else op.id  # a provider may rename it (Nugen)
+        id_ = there.id if there is not None else op.id  # a provider may rename it (Nugen)
         created = {**(prior.created if prior is not None else {}), **op.created}
         if prior is not None and (op.verb == "undeploy" or desired is None or (pending is not None and not deploys)):
             # What was not finished is not written down as applied: a value that the provider never returns would
@@ -62,7 +63,7 @@ class Entries:
             raise ValueError(f"{step.address} has neither a record nor a declaration")
         generation = step.job.action.generation if deploys or prior is None else prior.generation
         # A deploy sends the whole spec, ignored paths too: for the record it is a new object, of no record before.
-        entry = self.settled(desired, live, None if deploys and step.touched else prior, generation)
+        entry = self.settled(desired, there, None if deploys and step.touched else prior, generation)
         waited = prior is not None and prior.pending is not None and prior.pending.verb == "deploy"
         before = prior.deployed_at if prior is not None else ""
         return replace(
