@@ -24,7 +24,8 @@ def written(desired: Desired, prior: Recorded | None, digest_key: str) -> dict[s
         for path in desired.lifecycle.ignore_changes:
             parts = split(path)
             before = get(prior.spec, parts)
-            if before is not ABSENT or get(spec, parts) is not ABSENT:
+            there = get(spec, parts[:-1])  # what is ignored within something goes when that goes
+            if isinstance(there, Mapping | list) and (before is not ABSENT or get(spec, parts) is not ABSENT):
                 spec = put(spec, parts, before)
     if has_unknown(spec):
         spec = _known(spec, prior.spec if prior is not None else {})
