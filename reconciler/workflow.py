@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.core.bulk import collector_paused
+from reconciler.core.duration import seconds
 from reconciler.diagnostics import Diagnostic, FileError, IncompleteError, ReconcilerError, StaleError, StateError
 from reconciler.edge.backends.base import Base
 from reconciler.model import Json, ProviderConfig, Refreshed, Stack, State
@@ -115,7 +116,7 @@ def _resolve(
 
     if not base.intents or base.state is None:
         return ()
-    timeouts = {key: float(config.settings.get("timeout", 30.0)) for key, config in configs.items()} if locked else None
+    timeouts = {key: seconds(config.settings.get("timeout", 30.0)) for key, config in configs.items()}
     return resolve_intents(
         base.intents,
         state=base.state,
@@ -123,7 +124,7 @@ def _resolve(
         schemas=space.registry.schemas,
         last_run=base.last_run,
         clock=SystemClock(),
-        timeouts=timeouts,
+        timeouts=timeouts if locked else None,
     )
 
 
@@ -144,15 +145,25 @@ def saved(planned: Planned) -> dict[str, object]:
     return plan_to_file(planned.plan, state.digest_key if state else None)
 
 
+def read_saved(path: Path, secrets: Callable[[str], Json] | None = None) -> Plan:
+    """The plan in a file; with `secrets` (reference text to value) it can be carried out, without it only shown."""
+    from reconciler.core.plan_codec import plan_from_file
+    from reconciler.edge.planfile import read_plan
+
+    try:
+        return plan_from_file(read_plan(path), secrets)
+    except FileError as error:
+        named = (item if str(path) in item.summary else replace(item, summary=f"{path}: {item.summary}")
+                 for item in error.diagnostics)  # fmt: skip
+        raise FileError(*named) from None
+
+
 def plan_from(space: Workspace, path: Path) -> Planned:
     """A saved plan, checked against the world as it is now. Raises StaleError with every reason against it."""
     from reconciler.core.desired import secret_lookup
-    from reconciler.core.plan_codec import plan_from_file
     from reconciler.core.stale import needed_by, staleness
-    from reconciler.edge.planfile import read_plan
 
-    document, base = read_plan(path), space.base
-    shown = plan_from_file(document)
+    shown, base = read_saved(path), space.base
     if shown.sandbox and not space.invocation.sandbox:
         raise FileError(
             Diagnostic(
@@ -163,7 +174,7 @@ def plan_from(space: Workspace, path: Path) -> Planned:
     early = staleness(shown, base.state, space.configs, None, schemas=space.registry.schemas)
     if early:
         raise _stale(path, early)
-    filled = plan_from_file(document, secret_lookup(space.document, space.inputs))
+    filled = read_saved(path, secret_lookup(space.document, space.inputs))
     providers = space.connect(configs, None)
     refreshed = space.fetch(configs, providers, base.state)
     if refreshed.failed:
@@ -190,10 +201,9 @@ def _stale(path: Path, reasons: tuple[str, ...]) -> StaleError:
 
 def plan_same_as(space: Workspace, options: PlanOptions, path: Path) -> Planned:
     """Plan anew; raises StaleError unless the actions are those of the saved plan."""
-    from reconciler.core.plan_codec import plan_from_file, same_actions
-    from reconciler.edge.planfile import read_plan
+    from reconciler.core.plan_codec import same_actions
 
-    before = plan_from_file(read_plan(path))
+    before = read_saved(path)
     planned = plan(space, options, locked=True)
     if not same_actions(before, planned.plan):
         raise StaleError(

@@ -17,6 +17,7 @@ from reconciler.edge.backends.base import Backend, Base
 from reconciler.edge.backends.choose import SANDBOX, open_backend, state_folder
 from reconciler.edge.environment import Environment
 from reconciler.edge.lock import describe
+from reconciler.edge.schemas import provider_types
 from reconciler.edge.store import LocalStore
 from reconciler.model import ProviderConfig, Recorded, RecordedProvider, Refreshed, Secret, Stack, State
 from reconciler.provider import Provider, Wire
@@ -35,8 +36,8 @@ class Invocation:
     """What a command line says about its surroundings. `folder` is `-C`, `file` is `-f`.
 
     `command` is the whole command line without values of variables, `called` how the tool was called up to the command.
-    `say` takes a line for the user (stderr), `log` a level and a line. `placeholders` stand in for unset variables of
-    the environment (always in the sandbox; for `validate`, which needs no credentials).
+    `say` takes a line for the user (stderr), `log` a level and a line. Placeholders stand in for unset variables of
+    the environment in the sandbox. `offline` (`validate`, `graph`): they do too, and not even the state is read.
     """
 
     folder: Path
@@ -49,7 +50,7 @@ class Invocation:
     called: str = "reconciler"
     var: tuple[str, ...] = ()
     var_files: tuple[str, ...] = ()
-    placeholders: bool = False
+    offline: bool = False
 
 
 @dataclass
@@ -98,7 +99,17 @@ class Workspace:
         return registry({*declared_types(self.document), *(entry.type for entry in self._recorded().values())})
 
     def _recorded(self) -> Mapping[str, RecordedProvider]:
+        """Providers of the state; none where it is not to be looked at (`validate`) or the file does not say where."""
+        if self.invocation.offline or not self._names_a_state:
+            return {}
         return self.base.state.providers if self.base.state else {}
+
+    @property
+    def _names_a_state(self) -> bool:
+        try:
+            return bool(self.backend)
+        except ReconcilerError:
+            return False  # the validation of the file says why, with the place
 
     @cached_property
     def stack(self) -> Stack:
@@ -106,7 +117,9 @@ class Workspace:
         from reconciler.core.desired import build_stack
 
         found = self.registry
-        return build_stack(self.document, schemas=found.schemas, types=found.types, inputs=self.inputs)
+        return build_stack(
+            self.document, schemas=found.schemas, types=found.types, inputs=self.inputs, known_types=provider_types()
+        )
 
     @cached_property
     def configs(self) -> Mapping[str, ProviderConfig]:
@@ -114,7 +127,9 @@ class Workspace:
         from reconciler.core.desired import load_providers_only
 
         found = self.registry
-        return load_providers_only(self.document, schemas=found.schemas, types=found.types, inputs=self.inputs)
+        return load_providers_only(
+            self.document, schemas=found.schemas, types=found.types, inputs=self.inputs, known_types=provider_types()
+        )
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -126,7 +141,7 @@ class Workspace:
         return Inputs(
             vars=assignments(call.var),
             environ=call.environment.environ,
-            placeholder=call.sandbox or call.placeholders,
+            placeholder=call.sandbox or call.offline,
             var_files=tuple((name, load_values(Path(name), call.folder)) for name in call.var_files),
             read_value=read_value,
         )
@@ -135,14 +150,11 @@ class Workspace:
     @cached_property
     def backend(self) -> Backend:
         """Needs the file's `stack:` and `state:` alone, so that locks can be looked at whatever else is wrong."""
-        data = self.document.data
-        name, config = data.get("stack"), data.get("state")
-        if not isinstance(name, str) or not isinstance(config, Mapping | None):
-            raise FileError(
-                Diagnostic(f"{self.source} does not say which stack it is", hint="stack: my-stack  ([a-z0-9-]{1,63})")
-            )
-        call = self.invocation
-        return open_backend(config, self.base_folder, name, call.environment, sandbox=call.sandbox)
+        from reconciler.core.desired import read_header
+
+        header, call = read_header(self.document), self.invocation
+        config = {"backend": header.backend, "path": header.path}
+        return open_backend(config, self.base_folder, header.stack, call.environment, sandbox=call.sandbox)
 
     @cached_property
     def base(self) -> Base:

@@ -6,7 +6,6 @@ Commands live in modules that are imported when they are called, so that `--help
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -180,13 +179,15 @@ def _system_error(error: BaseException) -> str:
 
 
 def _bug(console: Console, error: Exception) -> int:
-    if console.log_level == "debug":
-        import traceback
+    """Where it happened, without the message: that may quote a value that is nobody's business."""
+    import traceback
 
-        frames = traceback.extract_tb(error.__traceback__)
+    from reconciler.version import VERSION
+
+    frames = traceback.extract_tb(error.__traceback__)
+    if console.log_level == "debug":
         console.say("".join(f"  {f.filename}:{f.lineno} {f.name}\n" for f in frames))
-    console.say(
-        f"internal error: {type(error).__name__} (this is a bug in reconciler {sys.argv[0] and ''}".rstrip() + ")"
-    )
-    console.say("hint: run it again with --log-level debug and report what it prints")
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    console.say(f"error: {type(error).__name__}{place}: this is a bug in reconciler {VERSION}")
+    console.say("\nhint: run it again with --log-level debug and report what it prints")
     return 1

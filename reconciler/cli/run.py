@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def workspace(
-    run: Globals, var: tuple[str, ...] = (), var_files: tuple[str, ...] = (), *, placeholders: bool = False
+    run: Globals, var: tuple[str, ...] = (), var_files: tuple[str, ...] = (), *, offline: bool = False
 ) -> Workspace:
     """The workspace of this command line."""
     from reconciler.edge.environment import command_line, real_environment
@@ -33,7 +33,7 @@ def workspace(
             called=called(run),
             var=var,
             var_files=var_files,
-            placeholders=placeholders,
+            offline=offline,
         )
     )
 

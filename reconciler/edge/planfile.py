@@ -32,7 +32,9 @@ def read_plan(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise FileError(
             Diagnostic(
-                f"can't read the plan file {path}", detail=error.strerror or "", hint="reconciler plan --out FILE"
+                f"can't read the plan file {path}",
+                detail=error.strerror or "",
+                hint=f"to make one: reconciler plan --out {path.name}",
             )
         ) from error
     except (ValueError, RecursionError) as error:

@@ -50,7 +50,8 @@ def plan_command(
             write_plan(Path(run.folder, save), workflow.saved(planned))
         print_plan(run, planned.plan, format_, max_bytes=max_bytes, saved_as=save)
     if save:
-        run.console.say(f"saved the plan to {save}; to carry it out: {called(run)} apply {shlex.quote(save)}")
+        how = f"; to carry it out: {called(run)} apply {shlex.quote(save)}" if format_ == "json" else ""
+        run.console.say(f"saved the plan to {save}{how}")
     elif out:
         run.console.say(f"{out} was not written: the plan is refused")
     if planned.plan.refused:
@@ -111,8 +112,7 @@ def show_command(run: Globals, planfile: str | None, max_bytes: int | None, form
         from reconciler.cli.commands.state import show_state
 
         return show_state(run, format_)
-    from reconciler.core.plan_codec import plan_from_file
-    from reconciler.edge.planfile import read_plan
+    from reconciler import workflow
 
-    print_plan(run, plan_from_file(read_plan(Path(run.folder, planfile))), format_, max_bytes=max_bytes)
+    print_plan(run, workflow.read_saved(Path(run.folder, planfile)), format_, max_bytes=max_bytes)
     return 0

@@ -52,7 +52,7 @@ def validate_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ..
     from reconciler.render.json import to_json
     from reconciler.render.reports import validate_text
 
-    with workspace(run, var, var_file, placeholders=True) as space:
+    with workspace(run, var, var_file, offline=True) as space:
         stack = workflow.validate(space)
     if format_ == "json":
         names = {"deployments": sorted(stack.deployments), "providers": sorted(stack.providers)}
@@ -92,7 +92,7 @@ def graph_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ...],
     from reconciler import workflow
     from reconciler.render.graph import dot, mermaid
 
-    with workspace(run, var, var_file, placeholders=True) as space:
+    with workspace(run, var, var_file, offline=True) as space:
         stack = workflow.validate(space)
     run.console.result(dot(stack) if format_ == "dot" else mermaid(stack))
     return 0
