@@ -42,24 +42,25 @@ class Tariff:
                 by_role[attribute.price].append(path)
         self._keys, self._quantities = by_role["key"], by_role["quantity"]
         self._dimensions = by_role["dimensions"]
-        self._relevant = (*self._keys, *self._quantities)
-        self._cached: dict[tuple[Json, ...], Money] = {}
+        self._relevant = (*self._keys, *self._quantities, *self._dimensions)
+        self._lines: dict[tuple[Json, ...], Cost | None] = {}
+
+    def unchanged(self, spec: Mapping[str, Json]) -> Cost | None:
+        """The cost line of a deployment that stays as it is; the same object for the same figures."""
+        if not self.known:
+            return None
+        values = tuple([spec.get(name) for name in self._relevant])
+        try:
+            return self._lines[values]
+        except KeyError:
+            money = self(spec)
+            return self._lines.setdefault(values, change_of(money, money))
+        except TypeError:  # an object where a figure is looked for
+            money = self(spec)
+            return change_of(money, money)
 
     def __call__(self, spec: Mapping[str, Json]) -> Money:
         """The hourly cost of a deployment with these attributes. The first `x-price: key` with a price counts."""
-        if not self.known:
-            return UNKNOWN
-        if self._dimensions:
-            return self._price(spec)
-        values = tuple([spec.get(name) for name in self._relevant])
-        try:
-            return self._cached[values]
-        except KeyError:
-            return self._cached.setdefault(values, self._price(spec))
-        except TypeError:  # an object or a Secret where a price is looked for
-            return self._price(spec)
-
-    def _price(self, spec: Mapping[str, Json]) -> Money:
         for name in self._keys:
             key = spec.get(name)
             if isinstance(key, str) and key in self._prices:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.core.cost import UNKNOWN, Tariff, change_of
-from reconciler.core.tree import same
+from reconciler.core.cost import Tariff
+from reconciler.core.tree import same, same_kinds
 from reconciler.model import Desired, Json, Live, Recorded
 from reconciler.plan import Action, Expected
 
@@ -33,7 +33,6 @@ def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live],
         or not _agrees(spec, prior.spec, live.attributes)
     ):
         return None
-    money = price(spec) if price.known else UNKNOWN
     return Action(
         desired.address,
         desired.provider,
@@ -42,7 +41,7 @@ def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live],
         live.id,
         live.name or prior.name,
         desired.depends_on,
-        hourly_cost=change_of(money, money) if money.currency else None,
+        hourly_cost=price.unchanged(spec) if price.known else None,
         desired=desired,
         expected=Expected(True, live.id, health="ready"),
         generation=prior.generation,
@@ -55,7 +54,10 @@ def _agrees(spec: Mapping[str, Json], recorded: Mapping[str, Json], live: Mappin
     for name, value in spec.items():
         found = live.get(name, _MISSING)
         if value.__class__ is dict or value.__class__ is list:
-            if not same(value, recorded[name]) or (found is not _MISSING and not same(value, found)):
+            known = recorded[name]
+            if (value is not known and not same_kinds(value, known)) or (
+                found is not _MISSING and not same(value, found)
+            ):
                 return False
         elif found is not _MISSING and found != value:
             return False
