@@ -1,4 +1,7 @@
-"""What every command is given: the global options of this run, and the console. Knows no command."""
+"""What every command has: the global options of this run, the console, and a help that goes through it.
+
+Knows no command.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,30 @@ class Globals:
     file: Path | None
     sandbox: bool
     console: Console
+
+
+def _show_help(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """As click does it, but a stdout that can't be written is an error here too."""
+    if wanted and not ctx.resilient_parsing:
+        given = ctx.obj
+        (given.console if isinstance(given, Globals) else given).result(ctx.get_help())
+        ctx.exit()
+
+
+class Command(click.Command):
+    """A command whose help is written as results are."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+class Group(Command, click.Group):
+    """A group of such commands."""
+
+    command_class = Command
 
 
 def pass_globals(function: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.console import LEVELS, Console
-from reconciler.cli.context import Globals
+from reconciler.cli.context import Globals, Group
 from reconciler.cli.exits import SIGINT, USAGE
 from reconciler.diagnostics import Diagnostic, ReconcilerError, UsageError
 
@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are called; the list of them needs no import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -136,7 +136,8 @@ def invoke(arguments: Sequence[str]) -> int:
         return USAGE
     except click.UsageError as error:
         return _usage(console, error)
-    except click.Abort:
+    except click.Abort:  # click's name for Ctrl-C; it has written a line end
+        console.say("interrupted; nothing was being changed")
         return SIGINT
     except ReconcilerError as error:
         return failed(console, error)

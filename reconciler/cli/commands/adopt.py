@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.options import lock_timeout, variables
 from reconciler.cli.run import workspace
 from reconciler.diagnostics import Diagnostic, UsageError
@@ -12,6 +12,7 @@ from reconciler.diagnostics import Diagnostic, UsageError
 
 @click.command(
     "import",
+    cls=Command,
     epilog="\b\nExamples:\n  reconciler import chat dep-abc123\n  reconciler import --generate neevcloud > found.yaml",
 )
 @click.argument("address", required=False)

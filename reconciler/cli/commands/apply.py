@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.options import PLANNING_NAMES, lock_timeout, output_format, plan_options, planning, variables
 from reconciler.cli.run import print_plan, workspace
 from reconciler.diagnostics import Diagnostic, RefusedError, UsageError
@@ -36,6 +36,7 @@ def with_execution(function: Any) -> Any:
 
 @click.command(
     "apply",
+    cls=Command,
     epilog="\b\nExamples:\n  reconciler apply\n  reconciler apply --auto-approve --parallelism 50\n"
     "  reconciler apply plan.json",
 )
@@ -72,7 +73,9 @@ def apply_command(
 
 
 @click.command(
-    "destroy", epilog="\b\nExamples:\n  reconciler destroy\n  reconciler destroy --target chat --auto-approve"
+    "destroy",
+    cls=Command,
+    epilog="\b\nExamples:\n  reconciler destroy\n  reconciler destroy --target chat --auto-approve",
 )
 @variables
 @click.option(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Command, Globals, Group, pass_globals
 from reconciler.cli.options import output_format
 from reconciler.cli.run import workspace
 
 
-@click.group("lock")
+@click.group("lock", cls=Group)
 def lock_command() -> None:
     """Who holds the state's lock."""
 
@@ -26,7 +26,7 @@ def status_command(run: Globals, format_: str) -> int:
     return 0
 
 
-@click.command("unlock", epilog="\b\nExample:\n  reconciler unlock 3f9c1b52-7d1e")
+@click.command("unlock", cls=Command, epilog="\b\nExample:\n  reconciler unlock 3f9c1b52-7d1e")
 @click.argument("lock_id")
 @pass_globals
 def unlock_command(run: Globals, lock_id: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.exits import DIFFERENCE
 from reconciler.cli.options import output_format, plan_options, planning, targets, variables
 from reconciler.cli.run import called, print_plan, workspace
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "plan",
+    cls=Command,
     epilog="\b\nExamples:\n  reconciler plan\n  reconciler plan --out plan.json --var replicas=4\n"
     "  reconciler plan --format markdown --max-bytes 60000 > comment.md",
 )
@@ -66,6 +67,7 @@ def differs(plan: Plan) -> bool:
 
 @click.command(
     "drift",
+    cls=Command,
     epilog="\b\nExamples:\n  reconciler drift\n  reconciler drift --format json --metrics-file drift.prom",
 )
 @variables
@@ -100,6 +102,7 @@ def drift_command(
 
 @click.command(
     "show",
+    cls=Command,
     epilog="\b\nExamples:\n  reconciler show plan.json --format markdown\n  reconciler show",
 )
 @click.argument("planfile", required=False)

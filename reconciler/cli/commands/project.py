@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.options import output_format, variables
 from reconciler.cli.run import workspace
 from reconciler.diagnostics import Diagnostic, FileError, StateError, UsageError
 
 
-@click.command("init", epilog="\b\nExamples:\n  reconciler init neevcloud opensearch\n  reconciler init")
+@click.command("init", cls=Command, epilog="\b\nExamples:\n  reconciler init neevcloud opensearch\n  reconciler init")
 @click.argument("providers", nargs=-1)
 @pass_globals
 def init_command(run: Globals, providers: tuple[str, ...]) -> int:
@@ -42,7 +42,9 @@ def init_command(run: Globals, providers: tuple[str, ...]) -> int:
     return 0
 
 
-@click.command("validate", epilog="\b\nExamples:\n  reconciler validate\n  reconciler validate --var replicas=3")
+@click.command(
+    "validate", cls=Command, epilog="\b\nExamples:\n  reconciler validate\n  reconciler validate --var replicas=3"
+)
 @variables
 @output_format("text", "json")
 @pass_globals
@@ -62,7 +64,7 @@ def validate_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ..
     return 0
 
 
-@click.command("output", epilog="\b\nExamples:\n  reconciler output\n  reconciler output chat_url")
+@click.command("output", cls=Command, epilog="\b\nExamples:\n  reconciler output\n  reconciler output chat_url")
 @click.argument("name", required=False)
 @output_format("text", "json")
 @pass_globals
@@ -83,7 +85,7 @@ def output_command(run: Globals, name: str | None, format_: str) -> int:
     return 0
 
 
-@click.command("graph", epilog="\b\nExample:\n  reconciler graph --format mermaid")
+@click.command("graph", cls=Command, epilog="\b\nExample:\n  reconciler graph --format mermaid")
 @variables
 @output_format("dot", "mermaid")
 @pass_globals
@@ -99,7 +101,9 @@ def graph_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ...],
 
 
 @click.command(
-    "schema", epilog="\b\nExamples:\n  reconciler schema > reconciler.schema.json\n  reconciler schema --provider nugen"
+    "schema",
+    cls=Command,
+    epilog="\b\nExamples:\n  reconciler schema > reconciler.schema.json\n  reconciler schema --provider nugen",
 )
 @click.option("--provider", metavar="TYPE", help="Only the schema of this provider type.")
 @pass_globals
@@ -119,7 +123,7 @@ def schema_command(run: Globals, provider: str | None) -> int:
     return 0
 
 
-@click.command("completion", epilog='\b\nExample:\n  eval "$(reconciler completion bash)"')
+@click.command("completion", cls=Command, epilog='\b\nExample:\n  eval "$(reconciler completion bash)"')
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @pass_globals
 def completion_command(run: Globals, shell: str) -> int:
@@ -134,7 +138,7 @@ def completion_command(run: Globals, shell: str) -> int:
     return 0
 
 
-@click.command("version", epilog="\b\nExample:\n  reconciler version")
+@click.command("version", cls=Command, epilog="\b\nExample:\n  reconciler version")
 @pass_globals
 def version_command(run: Globals) -> int:
     """Print the version."""

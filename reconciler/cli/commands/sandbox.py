@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Globals, Group, pass_globals
 from reconciler.cli.run import workspace
 
 
-@click.group("sandbox")
+@click.group("sandbox", cls=Group)
 def sandbox_command() -> None:
     """The built-in simulators. `--sandbox` uses them in process; `serve` offers them over loopback HTTP."""
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.context import Globals, pass_globals
+from reconciler.cli.context import Globals, Group, pass_globals
 from reconciler.cli.options import lock_timeout, output_format
 from reconciler.cli.run import workspace
 from reconciler.diagnostics import Diagnostic, FileError
 
 
-@click.group("state")
+@click.group("state", cls=Group)
 def state_command() -> None:
     """List, show, move or remove what the state holds. None of these touches a provider."""
 
