@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.core.paths import split
-from reconciler.core.reason import status_of
+from reconciler.core.reason import status_of, with_why
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import ABSENT, get
 from reconciler.model import Live, Recorded
@@ -28,6 +28,8 @@ def absence(prior: Recorded, dormant: Live | None, schema: ProviderSchema, now: 
     """
     if dormant is None or prior.id is None:
         return Absence(False)
+    if prior.pending is not None and prior.pending.verb == "deploy":
+        return Absence(False, with_why("its deploy was not finished", prior.pending.cause))  # nothing could expire yet
     minutes = time_to_live(prior, schema)
     if minutes is None:
         return Absence(presence == "on_demand", f"live status is {status_of(dormant)}")

@@ -20,6 +20,7 @@ from reconciler.plan import Change
 
 Strength = Literal["none", "scale", "update", "replace"]
 RANK: Mapping[str, int] = {"none": 0, "scale": 1, "update": 2, "replace": 3}
+_SCALARS = (str, int, float, bool)
 _UNCOMPARED = ("record", "never")
 
 
@@ -149,7 +150,9 @@ def pairs(
             below = seen if isinstance(seen, Mapping) else {} if seen is ABSENT else _Nulls()
             yield from pairs(schema, want, below, was if isinstance(was, Mapping) and not is_sealed(was) else {}, here)
         else:
-            if seen is not ABSENT:
+            if seen.__class__ in _SCALARS and seen.__class__ is want.__class__ and seen == want:
+                pass  # nothing to tell, so nothing to hide
+            elif seen is not ABSENT:
                 seen = mark_sensitive(masked(masked(seen, was), want), tuple(split(here)), schema.sensitive)
             yield Pair(here, schema.attribute(here), want, seen, was)
 

@@ -57,6 +57,30 @@ def seal(tree: Json, key_hex: str) -> Json:
     return tree
 
 
+class Sealer:
+    """`seal` for many trees under one key: equal texts are digested once. One object a plan, thrown away with it."""
+
+    def __init__(self, key_hex: str) -> None:
+        self._key = key_hex
+        self._known: dict[str, str] = {}
+
+    def __call__(self, tree: Json) -> Json:
+        """As `seal`; raises TypeError for an Unknown leaf."""
+        if isinstance(tree, Secret):
+            value = tree.value
+            if not isinstance(value, str):
+                return seal(tree, self._key)
+            known = self._known.get(value)
+            if known is None:
+                known = self._known[value] = digest(self._key, value)
+            return {DIGEST_KEY: known}
+        if tree.__class__ is dict:
+            return {key: self(item) for key, item in tree.items()}
+        if tree.__class__ is list:
+            return [self(item) for item in tree]
+        return seal(tree, self._key)
+
+
 def is_sealed(value: Json) -> bool:
     """Whether this is a digest in a sensitive value's place."""
     return isinstance(value, dict) and len(value) == 1 and DIGEST_KEY in value

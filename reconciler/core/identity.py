@@ -31,13 +31,22 @@ def holders(ctx: Context, desired: Desired, own: Live | None = None) -> Holders:
         return Holders(None)
     known = ctx.index.by_identity(desired.provider, identity)
     found = [live for live in known if own is None or live.id != own.id]
+    asleep = [live for live in found if live.dormant or _failed_model(ctx, desired, live)]
+    awake = [live for live in found if live not in asleep]
     return Holders(
         identity,
-        tuple(live for live in found if not live.dormant and live.health != "deleting"),
-        tuple(live for live in found if not live.dormant and live.health == "deleting"),
-        tuple(live for live in found if live.dormant),
+        tuple(live for live in awake if live.health != "deleting"),
+        tuple(live for live in awake if live.health == "deleting"),
+        tuple(asleep),
         len(found) < len(known),
     )
+
+
+def _failed_model(ctx: Context, desired: Desired, live: Live) -> bool:
+    """Whether a model that stood at the provider before anybody deployed it failed to come up, under nobody's record:
+    it is known but not serving, which counts as not live."""
+    existing = any(desired.spec.get(name) is not None for name in ctx.schemas[desired.type].existing)
+    return existing and live.health == "failed" and ctx.owner(desired.provider, live) is None
 
 
 def problem(desired: Desired, summary: str, detail: str = "", hint: str = "", path: str = "") -> Diagnostic:

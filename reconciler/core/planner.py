@@ -11,6 +11,7 @@ from reconciler.core.assemble import finish
 from reconciler.core.bulk import collector_paused
 from reconciler.core.context import Context, Decision, context_of
 from reconciler.core.decide import decide
+from reconciler.core.digest import Sealer
 from reconciler.core.draft import Draft
 from reconciler.core.drift import drift_of
 from reconciler.core.findings import Finding
@@ -90,13 +91,14 @@ def _declared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, O
         addresses = order(edges) if any(edges.values()) else tuple(sorted(edges))
     except CycleError as error:  # the file is checked when it is loaded: reached only through a hand-made Stack
         raise PlanConflictError(Diagnostic(f"dependencies form a circle: {error}")) from None
+    sealer = Sealer(ctx.digest_key) if ctx.digest_key is not None else None
     quoted, recorded, schemas = ctx.quoted, ctx.recorded, ctx.schemas
     for address in addresses:
         desired = declared[address]
         prior = recorded.get(address)
         if prior is not None and address not in quoted and address not in ctx.replace:
             price = draft.tariff(ctx, desired.provider, desired.type)
-            action = unchanged(desired, prior, ctx.index.ids(desired.provider), price)
+            action = unchanged(desired, prior, ctx.index.ids(desired.provider), price, sealer)
             if action is not None:
                 draft.actions.append(action)
                 draft.short.add(address)

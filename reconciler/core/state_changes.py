@@ -29,7 +29,8 @@ def of_entry(
         return
     address = action.address
     for kind in ("lifecycle", "timeouts"):
-        before, after = asdict(getattr(prior, kind)), asdict(getattr(desired, kind))
+        old, new = getattr(prior, kind), getattr(desired, kind)
+        before, after = (asdict(old), asdict(new)) if old != new else ({}, {})
         for name in before:
             if before[name] != after[name]:
                 yield StateChange(address, kind, f"{kind}.{name}", _plain(before[name]), _plain(after[name]))

@@ -29,6 +29,8 @@ ABSENT: Final = _Absent()
 
 def step(path: str, part: Part) -> str:
     """The path one step further down."""
+    if part.__class__ is str and part.isidentifier():  # nearly always
+        return f"{path}.{part}" if path else str(part)
     text = join((part,))
     return f"{path}.{text}" if path and not text.startswith("[") else path + text
 

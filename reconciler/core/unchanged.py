@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.core.cost import Tariff
-from reconciler.core.tree import same, same_kinds
+from reconciler.core.digest import Sealer
+from reconciler.core.sensitive import hides_secret
+from reconciler.core.tree import has_unknown, plain, same, same_kinds
 from reconciler.model import Desired, Json, Live, Recorded
 from reconciler.plan import Action, Expected
 
@@ -16,8 +18,13 @@ IN_SYNC = "in sync"
 _MISSING = object()
 
 
-def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live], price: Tariff) -> Action | None:
-    """The action `none` of a ready deployment whose file, record and live object agree; None: look closer."""
+def unchanged(
+    desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live], price: Tariff, sealer: Sealer | None
+) -> Action | None:
+    """The action `none` of a ready deployment whose file, record and live object agree; None: look closer.
+
+    `sealer` compares secrets with the record, None while there is no state.
+    """
     if prior.id is None or prior.pending is not None or prior.provider != desired.provider:
         return None
     live = live_by_id.get(prior.id)
@@ -25,12 +32,11 @@ def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live],
         return None
     spec = desired.spec
     if (
-        spec != prior.spec  # a Secret or Unknown leaf equals nothing that is recorded
-        or desired.depends_on != prior.depends_on
+        desired.depends_on != prior.depends_on
         or (desired.lifecycle is not prior.lifecycle and desired.lifecycle != prior.lifecycle)
         or (desired.timeouts is not prior.timeouts and desired.timeouts != prior.timeouts)
         or desired.presence != prior.presence
-        or not _agrees(spec, prior.spec, live.attributes)
+        or not _agrees(spec, prior.spec, live.attributes, sealer)
     ):
         return None
     return Action(
@@ -48,9 +54,17 @@ def unchanged(desired: Desired, prior: Recorded, live_by_id: Mapping[str, Live],
     )
 
 
-def _agrees(spec: Mapping[str, Json], recorded: Mapping[str, Json], live: Mapping[str, Json]) -> bool:
-    """Whether live values are the same wherever there are any. Only containers can hide `true` for `1`: the schema
-    settles the type of everything else."""
+def _agrees(
+    spec: Mapping[str, Json], recorded: Mapping[str, Json], live: Mapping[str, Json], sealer: Sealer | None
+) -> bool:
+    """Whether record and live values are the same wherever there are any. Only containers can hide `true` for `1`: the
+    schema settles the type of everything else."""
+    if spec != recorded:  # a Secret or Unknown leaf equals nothing that is recorded
+        if sealer is None or spec.keys() != recorded.keys() or not hides_secret(spec) or has_unknown(spec):
+            return False
+        if not same(sealer(spec), recorded):
+            return False
+        spec = recorded = plain(spec)
     for name, value in spec.items():
         found = live.get(name, _MISSING)
         if value.__class__ is dict or value.__class__ is list:
