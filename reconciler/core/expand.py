@@ -15,6 +15,7 @@ from reconciler.core.words import show
 from reconciler.diagnostics import Span
 from reconciler.model import Json, Secret, Unknown
 
+_SETTLED = frozenset((dict, list, float, Secret))  # kinds of values that `settle` may change
 _REFUSED_IN_KEYS = "\"'[]\\"
 PLAIN_VARIABLE = "use a plain variable for what is no secret: ${var.NAME}, set by RECONCILER_VAR_NAME"
 
@@ -106,7 +107,7 @@ def _settle_members(value: dict[str, Json], declared: Mapping[str, Any]) -> dict
         part = declared.get(name, {})
         if member is None and name in declared and "null" not in _type_names(part):
             continue
-        settled[name] = settle(member, part) if isinstance(member, dict | list | float | Secret) else member
+        settled[name] = settle(member, part) if member.__class__ in _SETTLED else member
     for name, part in declared.items():
         if name not in settled and isinstance(part, dict) and "default" in part:
             settled[name] = part["default"]

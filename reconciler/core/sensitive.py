@@ -18,6 +18,7 @@ _NAME = re.compile(_WORDS, re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?[0-9]{1,12}(?:\.[0-9]{1,12})?\Z", re.ASCII)
 _ASSIGNED = re.compile(rf"(-{{0,2}}[\w.-]*(?:{_WORDS})[\w.-]*)=(.*)\Z", re.IGNORECASE | re.DOTALL)
 _INLINE = re.compile(rf"(?:^|\s)(--?[\w.-]*(?:{_WORDS})[\w.-]*)(?:=|\s+)(?!-)(\S+)", re.IGNORECASE)
+_NO_TEXT = frozenset((int, float, bool, type(None)))
 _NAMING = ("name", "key", "flag", "env")  # {name: HF_TOKEN, value: …}
 
 
@@ -52,6 +53,8 @@ def may_hide(value: Json, names: dict[str, bool], near: bool = False) -> bool:
         return near or "=" in value or " -" in value
     if kind is dict:
         for key, member in value.items():
+            if member.__class__ in _NO_TEXT:
+                continue
             hit = names.get(key)
             if hit is None:
                 hit = names[key] = is_sensitive_name(key)
