@@ -45,14 +45,17 @@ class Console:
                 Diagnostic("stdout can't carry this text", detail=str(error), hint="set PYTHONIOENCODING=utf-8")
             ) from error
         except BrokenPipeError:
-            # The reader has gone (`| head`): nothing more can be said there, and flushing at exit must not complain.
-            self.out = None
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends
+            self._give_up()
             raise OutputError(Diagnostic("can't write to stdout: the reader has closed the pipe")) from None
         except (OSError, ValueError) as error:
+            self._give_up()
+            raise OutputError(Diagnostic("can't write to stdout", detail=str(error))) from error
+
+    def _give_up(self) -> None:
+        """Nothing more can be said on stdout (the reader of a pipe has gone), and flushing at exit must not complain."""
+        if self.out is not None:
             self.out = None
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends
-            raise OutputError(Diagnostic("can't write to stdout", detail=str(error))) from error
 
     def say(self, text: str = "") -> None:
         """Write a line to stderr; a stderr that can't be written is no reason to stop."""
@@ -62,6 +65,13 @@ class Console:
                 self.err.flush()
         except (OSError, ValueError):
             self.err = None
+
+    def complain(self, *diagnostics: Diagnostic) -> None:
+        """Write errors and warnings to stderr as they are meant to be read."""
+        from reconciler.render.diagnostics import diagnostics_text
+
+        if diagnostics:
+            self.say(diagnostics_text(diagnostics, color=self.color_err, width=self.width))
 
     def raw(self, text: str) -> None:
         """Write control text of the live block to stderr as it is."""

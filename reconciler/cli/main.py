@@ -140,9 +140,11 @@ def invoke(arguments: Sequence[str]) -> int:
         console.say("interrupted; nothing was being changed")
         return SIGINT
     except ReconcilerError as error:
-        return failed(console, error)
+        console.complain(*error.diagnostics)
+        return error.exit_code
     except (OSError, MemoryError, RecursionError) as error:
-        return failed(console, ReconcilerError(Diagnostic(_system_error(error))))
+        console.complain(Diagnostic(_system_error(error)))
+        return ReconcilerError.exit_code
     except Exception as error:  # noqa: BLE001 - a bug: said in one line, the traceback only on request
         return _bug(console, error)
 
@@ -154,15 +156,6 @@ def _sandbox_flag(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         return list(arguments), []
     rest = [word for word in arguments[position:] if word != "--sandbox"]
     return ["--sandbox", *arguments[:position]], rest
-
-
-def failed(console: Console, error: ReconcilerError) -> int:
-    """Print an error as it is meant to be read; its exit code."""
-    from reconciler.render.diagnostics import diagnostics_text
-
-    if error.diagnostics:
-        console.say(diagnostics_text(error.diagnostics, color=console.color_err))
-    return error.exit_code
 
 
 def _usage(console: Console, error: click.UsageError) -> int:

@@ -1,6 +1,7 @@
 """Shows an apply while it runs: redrawn lines on a terminal, plain lines in a log, JSON lines where asked for.
 
-What a line says is decided by `render.progress`; this module only writes.
+What a line says is decided by `render.progress`; this module only writes. What can't be written stops no apply: the
+first failure is kept in `failure`, and the apply goes on to its end.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from reconciler.cli.console import Console
+from reconciler.cli.console import Console, OutputError
 from reconciler.cli.context import Globals
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.plan import Event, Plan
@@ -29,6 +30,7 @@ class Progress:
     def __init__(self, console: Console, *, json_out: bool, events: TextIO | None) -> None:
         self._console, self._json_out, self._events = console, json_out, events
         self._view = ProgressView(color=console.color_err)
+        self.failure: Diagnostic | None = None
         self._drawn = 0
         self._drawn_at = 0.0
         self._guard = threading.RLock()
@@ -52,7 +54,8 @@ class Progress:
         finally:
             progress.close()
             if stream is not None:
-                stream.close()
+                with suppress(OSError):  # the failure that is told is the one of the write before
+                    stream.close()
 
     def begin(self, plan: Plan) -> None:
         """How many actions there will be."""
@@ -68,14 +71,27 @@ class Progress:
     def _take(self, event: Event, now: float) -> None:
         self._view.apply(event, now)
         if self._events is not None:
-            self._events.write(event_line(event) + "\n")
-            self._events.flush()
+            self._to_file(self._events, event)
         if self._json_out:
-            self._console.result(event_line(event))
+            self._to_stdout(event)
         elif self._console.live and event.event in ("started", "progress"):
             self._tick(now)
         else:
             self._plain(event, now)
+
+    def _to_file(self, events: TextIO, event: Event) -> None:
+        try:
+            events.write(event_line(event) + "\n")
+            events.flush()
+        except OSError as error:
+            self._events = None
+            self.failure = self.failure or Diagnostic("can't write the events", detail=error.strerror or "")
+
+    def _to_stdout(self, event: Event) -> None:
+        try:
+            self._console.result(event_line(event))
+        except OutputError as error:
+            self.failure = self.failure or error.diagnostics[0]
 
     def close(self) -> None:
         """Take the live block away."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.console import OutputError
 from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.options import PLANNING_NAMES, lock_timeout, output_format, plan_options, planning, variables
-from reconciler.cli.run import print_plan, workspace
-from reconciler.diagnostics import Diagnostic, RefusedError, UsageError
+from reconciler.cli.run import called, print_plan, workspace
+from reconciler.diagnostics import Diagnostic, IncompleteError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.plan import Plan
@@ -142,7 +143,7 @@ def execute(
     run: Globals, space: Workspace, source: Callable[[], Any], approve: Callable[[Plan], bool], parallelism: int,
     lock_timeout: str, events: str | None, format_: str, command: str,
 ) -> int:  # fmt: skip
-    """Lock, plan, ask, apply, report; the exit code."""
+    """Lock, plan, ask, apply, report; the exit code: 3 also where all was done but could not be told."""
     from reconciler import workflow
     from reconciler.cli.progress import Progress
     from reconciler.cli.run import print_report
@@ -155,5 +156,12 @@ def execute(
     if applied is None:
         run.console.say("nothing was changed")
         return 1
-    print_report(run, applied.report, applied.plan, format_)
-    return applied.exit_code
+    failure = progress.failure
+    try:
+        print_report(run, applied.report, applied.plan, format_)
+    except OutputError as error:
+        failure = failure or error.diagnostics[0]
+    if failure is None:
+        return applied.exit_code
+    run.console.complain(replace(failure, hint=f"what was done is in the state: {called(run)} plan shows what is left"))
+    return applied.exit_code or IncompleteError.exit_code

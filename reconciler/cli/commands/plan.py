@@ -93,9 +93,7 @@ def drift_command(
     if metrics_file:
         write_text(Path(run.folder, metrics_file), metrics_text(planned.plan, at=time.time()))
     if planned.plan.unreadable:
-        from reconciler.render.diagnostics import diagnostics_text
-
-        run.console.say(diagnostics_text(planned.plan.unreadable, color=run.console.color_err))
+        run.console.complain(*planned.plan.unreadable)
         return 1
     return DIFFERENCE if any(map(is_drift, planned.plan.drift)) else 0
 
