@@ -81,6 +81,22 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """The request that a deployment must answer before its deploy is done; None stands for the provider type's default.
+
+    `path` begins with a slash and continues the place where inference goes; `{id}` in it is the deployment's id.
+    `expect_status` empty: any 2xx. `timeout` is how long it is tried, `interval` the pause between two tries, in seconds.
+    """
+
+    path: str | None = None
+    method: Literal["GET", "POST"] | None = None
+    body: Json = None
+    expect_status: tuple[int, ...] = ()
+    timeout: float = 120.0
+    interval: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """One entry of `providers:`, resolved. `settings` holds no credentials; `scope` is what its ids live in."""
 
@@ -115,6 +131,7 @@ class Desired:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     adopt: bool = False
     presence: Presence = "always"
+    probe: Probe | None = None
     spans: Mapping[str, Span] = field(default_factory=dict)
 
 
@@ -236,6 +253,7 @@ class Recorded:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     retain: bool = False
     presence: Presence = "always"
+    probe: Probe | None = None
     created: Mapping[str, str] = field(default_factory=dict)
     health: Health = "unknown"
     status: str = ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from reconciler.diagnostics import Diagnostic, ReconcilerError
-from reconciler.model import Json, Live, ProviderConfig, Recorded, Verb
+from reconciler.model import Json, Live, Probe, ProviderConfig, Recorded, Verb
 
 
 # --- errors, named by what the caller can do ----------------------------------------------------------------------
@@ -170,6 +170,7 @@ class Capabilities:
     min_poll_interval: float = 0.5
     max_concurrency: int = 8
     found_by: str = "identity"  # what finds an interrupted create again: "identity" or "mark"
+    probes: bool = False  # its connections are `Probing`: a deployment can be asked for an inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,31 @@ class Provider(Protocol):
         """After a lost answer: what `call` made (recognised by identity or mark), a conflict, or None if absent."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What came back for one probe, whatever it was. `request` is `METHOD path` for the reader; `text` is the beginning
+    of the body, without our credentials and otherwise untrusted; `seconds` is how long the answer took."""
+
+    request: str
+    status: int
+    text: str
+    seconds: float
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """What a `Provider` can do beside, where its type has `capabilities.probes`."""
+
+    def probe_problem(self) -> Problem | None:
+        """Why no deployment can be probed over this connection (a credential is missing); None where it can."""
+
+    def probe(self, op: Operation, probe: Probe) -> Probed:
+        """Ask the deployment `op.live`, which is ready, once, with this probe. Never retries, never judges the answer.
+
+        Raises ProviderError where none came.
+        """
 
 
 class ProviderType(Protocol):

@@ -149,6 +149,8 @@ def _recorded(ctx: Context, desired: Desired, prior: Recorded) -> Decision:
         notes += (live.reason,)
     elif kind == "none" and HEALTH_KIND[live.health] == "in":
         notes += (f"in transition (status {why.status_of(live)}): apply waits for it",)
+    elif kind == "none" and desired.probe is not None and prior.pending is not None and prior.pending.verb == "deploy":
+        notes += (why.with_why("it was not seen to answer since its deploy: apply probes it", prior.pending.cause),)
     action = _action(ctx, desired, prior, live, kind, why.join(reasons) or "in sync", compared.changes, notes)
     action = replace(
         action, may=kind != "none" and kind == compared.strength != compared.known and not _forced(ctx, desired, live)

@@ -12,6 +12,7 @@ from reconciler.core.duration import seconds
 from reconciler.core.expand import PLAIN_VARIABLE, deep_merge, instances, needs_settling, settle
 from reconciler.core.interpolation import Each, Interpolator, Place
 from reconciler.core.paths import Part, join, split
+from reconciler.core.probe import read_probe
 from reconciler.core.provider_section import type_of
 from reconciler.core.references import address, unknowns
 from reconciler.core.schema import ProviderSchema
@@ -116,6 +117,15 @@ class DeploymentBuilder:
         self._check(spec, kind, where, spans, provider, derived)
         lifecycle = self._lifecycle(body, defaults, kind, spans, where)
         timeouts = self._timeouts(body, defaults, spans, where)
+        probe = read_probe(
+            body,
+            defaults,
+            type_=kind.type.type,
+            probes=kind.type.capabilities.probes,
+            complain=lambda text, *path, hint="": self.complaints.error(
+                text, spans.place_in("probe", *path), address=where, hint=hint
+            ),
+        )
         depends_on = body.get("depends_on")
         if depends_on:
             self.explicit[where] = depends_on
@@ -131,6 +141,7 @@ class DeploymentBuilder:
             timeouts=timeouts,
             adopt=body.get("adopt", False),
             presence=_presence(body, defaults, spec, kind.schema),
+            probe=probe,
             spans=spans,
         )
 

@@ -12,6 +12,7 @@ from reconciler.core.digest import digest
 from reconciler.core.plan_json import change_to_json, drift_to_json, plan_to_json
 from reconciler.core.plan_reading import plan_from_file
 from reconciler.core.plan_values import encode, literals
+from reconciler.core.probe import probe_to_json
 from reconciler.core.tree import marks
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.model import Desired, Json, Secret
@@ -93,6 +94,7 @@ def _desired(desired: Desired) -> dict[str, Json]:
         "timeouts": asdict(desired.timeouts),
         "adopt": desired.adopt,
         "presence": desired.presence,
+        **({} if desired.probe is None else {"probe": probe_to_json(desired.probe)}),
     }
 
 

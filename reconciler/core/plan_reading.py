@@ -9,9 +9,10 @@ from typing import NoReturn, TypeVar, cast, get_args
 from reconciler.core.paths import split
 from reconciler.core.plan_json import FORMAT_VERSION
 from reconciler.core.plan_values import Decoder, SecretLookup
+from reconciler.core.probe import probe_from_json
 from reconciler.core.tree import step
 from reconciler.diagnostics import Diagnostic, FileError
-from reconciler.model import Desired, Health, Json, Lifecycle, Presence, RecordedProvider, Timeouts
+from reconciler.model import Desired, Health, Json, Lifecycle, Presence, Probe, RecordedProvider, Timeouts
 from reconciler.plan import (
     Action,
     ActionKind,
@@ -233,7 +234,15 @@ def _desired(node: _Node, action: _Node, decoder: Decoder) -> Desired:
         timeouts=Timeouts(*(timeouts.get(name, float) for name in ("deploy", "scale", "update", "undeploy"))),
         adopt=node.opt("adopt", bool, False),
         presence=cast(Presence, node.one_of("presence", get_args(Presence))),
+        probe=_probe(node.child("probe", dict)) if "probe" in node.value else None,
     )
+
+
+def _probe(node: _Node) -> Probe:
+    try:
+        return probe_from_json(node.value)
+    except ValueError as error:
+        _fail(f"{node.path}: {error}")
 
 
 def _ignored(node: _Node) -> str:

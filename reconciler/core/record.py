@@ -84,6 +84,7 @@ def record(
         timeouts=desired.timeouts,
         retain=desired.spec.get("retain") is True,
         presence=desired.presence,
+        probe=desired.probe,
         created=known.created if known else {},
         health=live.health if live else known.health if known else "unknown",
         status=live.status if live else known.status if known else "",

@@ -79,6 +79,7 @@ def _as_declared(entry: Recorded, spec: Mapping[str, Json]) -> Desired:
         lifecycle=entry.lifecycle,
         timeouts=entry.timeouts,
         presence=entry.presence,
+        probe=entry.probe,
     )
 
 

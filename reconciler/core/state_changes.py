@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from reconciler.core.diff import differences, hides, usable
+from reconciler.core.probe import probe_to_json
 from reconciler.core.record import written
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.tree import same, within
@@ -38,6 +39,8 @@ def of_entry(
         yield StateChange(address, "depends_on", "depends_on", list(prior.depends_on), list(desired.depends_on))
     if prior.presence != desired.presence:
         yield StateChange(address, "presence", "presence", prior.presence, desired.presence)
+    if prior.probe != desired.probe:
+        yield StateChange(address, "probe", "probe", probe_to_json(prior.probe), probe_to_json(desired.probe))
     if action.action in _REWRITTEN:
         return
     yield from _spec(action, prior, live, schema, digest_key)

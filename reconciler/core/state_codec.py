@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import NoReturn
 
+from reconciler.core.probe import probe_from_json, probe_to_json
 from reconciler.diagnostics import Diagnostic, StateError
 from reconciler.model import (
     DEFAULT_LIFECYCLE,
@@ -21,6 +22,7 @@ from reconciler.model import (
     Json,
     Lifecycle,
     Pending,
+    Probe,
     Recorded,
     RecordedProvider,
     State,
@@ -54,7 +56,7 @@ _OBJECTS = ("spec", "computed", "created", "lifecycle", "timeouts")
 _LISTS = ("depends_on",)
 _FIELDS = (*_TEXTS, *_OBJECTS, *_LISTS)
 _FIELD_TYPES: list[type] = [str] * len(_TEXTS) + [dict] * len(_OBJECTS) + [list] * len(_LISTS)
-_ENTRY = frozenset({"id", "retain", "pending", "trusted", "generation", *_FIELDS})
+_ENTRY = frozenset({"id", "retain", "pending", "probe", "trusted", "generation", *_FIELDS})
 
 
 class _BadFieldError(Exception):
@@ -91,6 +93,8 @@ def recorded_to_json(entry: Recorded) -> dict[str, Json]:
     }
     if entry.pending is not None:
         data["pending"] = {"verb": entry.pending.verb, "since": entry.pending.since, "cause": entry.pending.cause}
+    if entry.probe is not None:
+        data["probe"] = probe_to_json(entry.probe)
     if entry.trusted:
         data["trusted"] = list(entry.trusted)
     if entry.generation:
@@ -273,6 +277,7 @@ def _entry(address: str, raw: Json) -> Recorded:
         timeouts=_timeouts(path, get("timeouts", _TIMEOUTS_JSON)),
         retain=retain,
         presence=presence,
+        probe=_probe(path, raw["probe"]) if "probe" in raw else None,
         created=created,
         health=health,
         status=get("status", ""),
@@ -320,6 +325,13 @@ def _pending(path: str, raw: Json) -> Pending:
     return Pending(
         raw["verb"], _typed(f"{path}.since", raw["since"], str), _typed(f"{path}.cause", raw.get("cause", ""), str)
     )
+
+
+def _probe(path: str, raw: Json) -> Probe:
+    try:
+        return probe_from_json(raw)
+    except ValueError as error:
+        raise _BadFieldError(f"{path}.probe", f"can't be read: {error}") from None
 
 
 # --- complaints ---------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ def unchanged(
         or (desired.lifecycle is not prior.lifecycle and desired.lifecycle != prior.lifecycle)
         or (desired.timeouts is not prior.timeouts and desired.timeouts != prior.timeouts)
         or desired.presence != prior.presence
+        or desired.probe != prior.probe
         or not _agrees(spec, prior.spec, live.attributes, sealer)
     ):
         return None

@@ -22,7 +22,7 @@ from reconciler.edge.pace import LONGEST_RETRY_AFTER, Pace, backoff, retry_after
 from reconciler.edge.scrub import Scrubber
 from reconciler.edge.transport import AnswerError, open_transport, read_body
 from reconciler.model import Json
-from reconciler.provider import AccessError, UnreachableError, Wire
+from reconciler.provider import AccessError, Probed, UnreachableError, Wire
 from reconciler.version import VERSION
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Client:
         UnreachableError, retried for all methods · a lost answer UnavailableError · a body that is not the promised
         JSON BadAnswerError. `effect` is "unknown" wherever something may have been done.
         """
-        raw = None if json is _NO_ANSWER else jsonlib.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+        raw = None if json is _NO_ANSWER else _encoded(json)
         target = f"{path}?{urlencode(params)}" if params else path
         exchange = Exchange(self.provider, method, f"{method} {path}", self.base_url, self.scrub)
         may_repeat = method in REPEATABLE if repeatable is None else repeatable
@@ -148,6 +148,19 @@ class Client:
             if self._closed.is_set():
                 raise sent.error
 
+    def ask(self, method: str, path: str, body: Json = None) -> Probed:
+        """Send one request (without a body where `body` is None) and give what comes back, whatever it is: nothing is
+        retried, followed or taken for an error. Raises ProviderError where no answer came."""
+        raw = None if body is None else _encoded(body)
+        exchange = Exchange(self.provider, method, f"{method} {path}", self.base_url, self.scrub)
+        came = self._transfer(exchange, path, self._headers(raw, None, False), raw)
+        if isinstance(came, Failure):
+            raise came.error
+        response, content, took = came
+        self._log(f"{self.provider}: {exchange.what} {response.status_code} in {took * 1000:.0f} ms")
+        text = self.scrub.hide(content[: 64 * failures.EXCERPT].decode("utf-8", "replace"))
+        return Probed(self.scrub.clean(exchange.what, 200), response.status_code, text[: 16 * failures.EXCERPT], took)
+
     def close(self) -> None:
         """Close all connections; waits before a retry end, and nothing is sent any more."""
         self._closed.set()
@@ -166,9 +179,16 @@ class Client:
         fresh: bool,
         empty_ok: bool,
     ) -> Answer | Failure:
+        came = self._transfer(exchange, target, self._headers(raw, extra, fresh), raw)
+        return came if isinstance(came, Failure) else self._judge(exchange, *came, empty_ok)
+
+    def _transfer(
+        self, exchange: Exchange, target: str, headers: dict[str, str], raw: bytes | None
+    ) -> tuple[httpx.Response, bytes, float] | Failure:
+        """Send it once: the answer, its body and the seconds that it took."""
         import httpx
 
-        request = self._request(exchange, target, raw, self._headers(raw, extra, fresh))
+        request = self._request(exchange, target, raw, headers)
         if isinstance(request, Failure):
             return request
         delay = self._pace.delay()
@@ -193,7 +213,7 @@ class Client:
                 return failures.unsendable(exchange, error)
             except httpx.TransportError as error:
                 return failures.lost(exchange, error, self._timeout)
-        return self._judge(exchange, response, body, empty_ok, self._monotonic() - began)
+        return response, body, self._monotonic() - began
 
     def _request(
         self, exchange: Exchange, target: str, raw: bytes | None, headers: dict[str, str]
@@ -227,7 +247,7 @@ class Client:
         return {**headers, **(extra or {}), **given}
 
     def _judge(
-        self, exchange: Exchange, response: httpx.Response, body: bytes, empty_ok: bool, took: float
+        self, exchange: Exchange, response: httpx.Response, body: bytes, took: float, empty_ok: bool
     ) -> Answer | Failure:
         status, headers = response.status_code, response.headers
         data, why = _parse(body)
@@ -339,6 +359,10 @@ def segment(text: str) -> str:
     """`text` (an id, a name) as one segment of a path: slashes, dots alone and everything unusual percent-encoded."""
     quoted = quote(text, safe="")
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+
+
+def _encoded(value: Json) -> bytes:
+    return jsonlib.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _refuse(constant: str) -> Json:

@@ -22,6 +22,7 @@ from reconciler.engine.job import Job, Step
 from reconciler.engine.lane import Lane, open_lane
 from reconciler.engine.ledger import Journal, Ledger, Run
 from reconciler.engine.operate import Operate
+from reconciler.engine.probe import refuse_unable
 from reconciler.engine.scheduler import Owner
 from reconciler.engine.stop import StopSignal
 from reconciler.engine.values import NotResolvedError, SecretLookup, Values
@@ -60,8 +61,8 @@ def apply(
     `run.started` is set). At most `parallelism` actions are under way at once. Events are emitted on this thread, after
     what they tell is on disk.
 
-    The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected (nothing
-    was done), IncompleteError where the journal can't be written any more, and whatever else `journal` or `emit`
+    The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected, or can't
+    make the probe that an action asks for (nothing was done), IncompleteError where the journal can't be written any more, and whatever else `journal` or `emit`
     raises: then the journal tells the next run where this one ended.
     """
     ledger = Ledger(state, journal, clock, run, sum(1 for action in plan.actions if action.action != "none"))
@@ -82,6 +83,7 @@ def apply(
     forgotten = [action for action in plan.actions if action.action == "forget"]
     if not anything_to_do(plan):
         return Report((), state, state.outputs)
+    refuse_unable(steps, recorded)
     _write_down(plan, world, recorded)
     for action in forgotten:
         ledger.drop(action.address)

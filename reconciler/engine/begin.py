@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from reconciler.core.diff import RANK
 from reconciler.core.tree import has_unknown, plain
+from reconciler.engine.entries import to_probe
 from reconciler.engine.job import Step
 from reconciler.engine.lane import Request
 from reconciler.engine.scheduler import Owner
@@ -137,10 +138,9 @@ class Beginner:
 
     def _recovered(self, step: Step, prior: Recorded, live: Live) -> None:
         """Its failure was all that asked for the replace, and that is over: nothing to send."""
-        now = self._world.clock.now()
-        self._world.ledger.put(
-            replace(prior, computed=live.computed, health=live.health, status=live.status, pending=None, updated_at=now)
-        )
+        now, pending = self._world.clock.now(), to_probe(step.job.action.desired, prior.pending)
+        seen = replace(prior, computed=live.computed, health=live.health, status=live.status)
+        self._world.ledger.put(replace(seen, pending=pending, updated_at=now))
         step.job.id, step.job.health, step.job.result = live.id, live.health, "unchanged"
         self._owner.over(step, "unchanged")
 

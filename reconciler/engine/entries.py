@@ -29,7 +29,7 @@ class Entries:
     def settled(
         self, desired: Desired, live: Live | None, prior: Recorded | None, generation: int, *, adopted: bool = False
     ) -> Recorded:
-        """The record of a deployment that is as desired, with nothing pending."""
+        """The record of a deployment that is as desired, with nothing pending but a probe that it has not answered."""
         entry = record(
             desired,
             live,
@@ -41,7 +41,7 @@ class Entries:
             generation=generation,
             adopted=adopted,
         )
-        return entry if entry.pending is None else replace(entry, pending=None)
+        return entry if entry.pending is None else replace(entry, pending=to_probe(desired, entry.pending))
 
     def of(self, step: Step, *, pending: Pending | None, health: Health | None = None) -> Recorded:
         """The record of the step's deployment as it is now; `pending` says what is not finished about it."""
@@ -77,8 +77,22 @@ class Entries:
             deployed_at=now if pending is None and (deploys or waited) else before,
         )
 
+    def unanswered(self, step: Step, cause: str) -> Recorded:
+        """The record of a deployment that is as desired but for its probe: its deploy is not done."""
+        entry = replace(self.of(step, pending=None), pending=self.pending(step, "deploy", cause))
+        if step.node.name == "deploy" or step.prior is None:
+            return entry
+        return replace(entry, deployed_at=step.prior.deployed_at or entry.deployed_at)
+
     def pending(self, step: Step, verb: Verb, cause: str) -> Pending:
         """What is unfinished since this step began, or since an earlier run began the same."""
         before = step.prior.pending if step.prior is not None else None
         since = before.since if before is not None and before.verb == verb else step.begun
         return Pending(verb, since, cause)
+
+
+def to_probe(desired: Desired | None, pending: Pending | None) -> Pending | None:
+    """What stays pending of a deployment that is as desired: a deploy whose probe nobody has seen answered."""
+    if desired is None or desired.probe is None or pending is None or pending.verb != "deploy":
+        return None
+    return pending

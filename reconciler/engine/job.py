@@ -8,7 +8,7 @@ from typing import Literal
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.graph import Node
 from reconciler.engine.lane import Lane
-from reconciler.model import Desired, Health, Intent, Live, Recorded
+from reconciler.model import Desired, Health, Intent, Live, Probe, Recorded
 from reconciler.plan import Action
 from reconciler.provider import Call, Operation
 
@@ -51,6 +51,16 @@ class Lost:
 
 
 @dataclass(slots=True, eq=False)
+class Probing:
+    """A deployment that is ready and was not seen to answer yet: its probe, until when (monotonic) it is tried, and how
+    often it was."""
+
+    probe: Probe
+    until: float
+    tries: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Step:
     """One step under way.
 
@@ -86,6 +96,7 @@ class Step:
     intent_sent: bool = False
     repeated: bool = False
     lost: Lost | None = None
+    probing: Probing | None = None
     status: str = ""
     health: Health | None = None
     told: float = 0.0

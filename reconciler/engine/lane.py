@@ -24,7 +24,7 @@ DEFAULT_TIMEOUT = 30.0
 class Request:
     """One request to one provider. `turn` is the step's turn when it was made: an answer to an older one is ignored."""
 
-    kind: Literal["send", "find", "read", "look"]
+    kind: Literal["send", "find", "read", "look", "probe"]
     lane: Lane
     step: Step | None = None
     call: Call | None = None

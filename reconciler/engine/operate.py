@@ -9,22 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 from reconciler.core.duration import text as duration
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.aside import aside
 from reconciler.engine.begin import Beginner
 from reconciler.engine.fetch import about
-from reconciler.engine.job import Step
+from reconciler.engine.job import Probing, Step
 from reconciler.engine.lane import Request
 from reconciler.engine.lost import Finder
+from reconciler.engine.probe import Prober, is_probed
 from reconciler.engine.scheduler import Owner
 from reconciler.engine.trouble import internal
 from reconciler.engine.values import agrees
 from reconciler.engine.world import World
 from reconciler.model import Health, Intent, Json, Live, Recorded
-from reconciler.provider import AccessError, Call, Conflict, Done, Failed, Next, Operation, ProviderError, Reply, Wait
+from reconciler.provider import (
+    AccessError,
+    Call,
+    Conflict,
+    Done,
+    Failed,
+    Next,
+    Operation,
+    Probed,
+    ProviderError,
+    Reply,
+    Wait,
+)
+from reconciler.provider import Probing as ProbingProvider
 
 _MOST_CALLS = 100  # of one operation; more is an adapter that never ends
 _REFUSED_LOOKS = 3  # in a row, until a wait is given up
@@ -37,6 +51,7 @@ class Operate:
         self.world, self.owner = world, owner
         self._beginner = Beginner(world, owner, self.advance)
         self._finder = Finder(owner, self)
+        self._prober = Prober(owner, self)
 
     # --- called by the loop -----------------------------------------------------------------------------------------
     def begin(self, step: Step) -> None:
@@ -53,6 +68,8 @@ class Operate:
                 return partial(provider.find, step.operation, call)
             case "read", Step(), _:
                 return partial(provider.read, step.operation.id or "")
+            case "probe", Step(probing=Probing() as probing), _:
+                return partial(cast(ProbingProvider, provider).probe, step.operation, probing.probe)
             case _:
                 return partial(provider.look, [waiter.operation for waiter, _ in request.waiters])
 
@@ -62,6 +79,8 @@ class Operate:
             self._beginner.reread(step, value if isinstance(value, Live) else None)
         elif request.kind == "find":
             self._finder.found(step, value if isinstance(value, Reply | Conflict) else None)
+        elif isinstance(value, Probed):
+            self._prober.answered(step, value)
         elif isinstance(value, Reply):
             self.take(step, value)
         else:
@@ -71,6 +90,8 @@ class Operate:
         """A request for this step raised."""
         if not isinstance(error, ProviderError):
             self.fail(step, internal(step, error))  # an intent stays open: nobody knows what was done
+        elif request.kind == "probe":
+            self._prober.unanswered(step, error)
         elif request.kind == "find":
             self._finder.not_told(step, error)
         elif request.kind == "read":
@@ -115,6 +136,8 @@ class Operate:
 
     def expire(self, step: Step) -> None:
         """The step's time is up. A request in flight is answered first: only then is it known what to record."""
+        if step.probing is not None:
+            return  # a probe has a timeout of its own
         if step.asking == "flying":
             self.owner.at(self.owner.now() + 1.0, lambda: self.expire(step) if step.phase == "running" else None)
             return
@@ -159,9 +182,10 @@ class Operate:
         except Exception as error:  # noqa: BLE001 - an adapter's bug fails its action, not the others
             self.fail(step, internal(step, error))
             return
-        if answered and isinstance(following, Call | Wait):
+        goes_on = isinstance(following, Call | Wait) or self._to_probe(step, following)
+        if answered and goes_on:
             self._record_unfinished(step, "", None)
-        if answered and not isinstance(following, Call | Wait):
+        if answered and not goes_on:
             self._finish(step, following)
             self._close(step, "answered")
             return
@@ -229,6 +253,8 @@ class Operate:
     # --- ends -------------------------------------------------------------------------------------------------------
     def _finish(self, step: Step, following: Next) -> None:
         match following:
+            case Done(Live() as live) if self._to_probe(step, following):
+                self._prober.begin(step, live)
             case Done(live):
                 self.done(step, live)
             case Failed(reason, exists, live):
@@ -267,6 +293,10 @@ class Operate:
             self._record_unfinished(step, error.summary, health)
         self._end(step, "failed", error)
 
+    def _to_probe(self, step: Step, following: Next) -> bool:
+        """Whether ready is not enough: it has to answer."""
+        return isinstance(following, Done) and following.live is not None and is_probed(step.node, step.prior)
+
     def _vanished(self, step: Step, error: Diagnostic) -> None:
         """The provider says that it does not exist: only what stands beside it is kept."""
         if step.operation.created:
@@ -288,9 +318,16 @@ class Operate:
         self.owner.over(step, result, error)
 
     # --- what is written down -----------------------------------------------------------------------------------------
+    def keep(self, step: Step, cause: str) -> None:
+        """Record a deployment that is ready and has not answered its probe: its deploy stays pending."""
+        self.world.ledger.put(self.world.entries.unanswered(step, cause))
+
     def _record_unfinished(self, step: Step, cause: str, health: Health | None) -> None:
         """Record the deployment as it stands, where there is something to record."""
         op = step.op
+        if step.probing is not None:
+            self.keep(step, cause)
+            return
         if op is None or not self._worth_recording(step, op):
             return
         self.world.ledger.put(

@@ -11,40 +11,35 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from reconciler.core.duration import seconds
+from reconciler.core.probe import chat
 from reconciler.edge.client import Client, Dialect, segment
-from reconciler.model import Json, Live, ProviderConfig
+from reconciler.model import Json, Live, Probe, ProviderConfig
 from reconciler.provider import (
     AccessError,
     BadAnswerError,
     Call,
     Capabilities,
     Conflict,
-    Done,
-    Failed,
     Next,
     NotFoundError,
     Operation,
+    Probed,
     Problem,
     Provider,
     ProviderError,
     RejectedError,
     Reply,
     UnavailableError,
-    Wait,
     Wire,
 )
 from reconciler.providers import modelstudio_wire as wire_format
+from reconciler.providers.modelstudio_steps import next_step, wanted
 
-LAG_LOOKS = 5  # looks in which a list may trail behind before one read by id decides
 RELISTS = 3  # passes at most after a list that gave fewer objects than it counted
 MOST = 1_000_000  # deployments that a list may count before it is not believed
-_STEPS: Mapping[str, tuple[str, ...]] = {
-    "update": ("rpm_limit", "tpm_limit"),
-    "overflow": ("overflow_strategy",),
-    "scale": ("capacity", "ptu_capacity"),
-}
 
 
 class ModelStudio:
@@ -58,6 +53,7 @@ class ModelStudio:
         restartable=False,  # stop and start exist in the console's own gateway only
         create_first=True,
         read_by_id=True,
+        probes=True,
     )
 
     def scope(self, settings: Mapping[str, Json]) -> str:
@@ -87,11 +83,7 @@ class ModelStudio:
 
     def next(self, op: Operation) -> Next:
         """What to do next with this operation."""
-        if op.verb == "deploy":
-            return _next_deploy(op)
-        if op.verb == "undeploy":
-            return _next_undeploy(op)
-        return _next_change(op)
+        return next_step(op)
 
     def connect(self, config: ProviderConfig, credentials: Mapping[str, str], wire: Wire) -> Provider:
         """A connection with one API key. Raises AccessError where there is none."""
@@ -100,102 +92,6 @@ class ModelStudio:
             hint = "export DASHSCOPE_API_KEY=… (a key belongs to one region)"
             raise AccessError("no API key for Model Studio", provider=config.key, hint=hint)
         return Connection(config, key, wire)
-
-
-# --- what to do next ----------------------------------------------------------------------------------------------
-
-
-def _next_deploy(op: Operation) -> Next:
-    if op.id is None:
-        return Call("create", creates=True)
-    live = op.live
-    if live is None:
-        return _missing(op)
-    if live.health == "failed":
-        return Failed(live.reason or f"status is {live.status}", live=live)
-    if live.health == "stopped":
-        return Failed(f"it is {live.status}, and no API call starts it: start it in the console", live=live)
-    if live.health != "ready":
-        return Wait("until it is ready", live.status)
-    if "overflow" not in op.memo and _pending(op, live, "overflow"):
-        return Call("overflow")  # not a field of the create
-    return Done(live)
-
-
-def _next_change(op: Operation) -> Next:
-    """Scale and update: absolute targets, sent one after the other while the deployment is at rest."""
-    live = op.live
-    if live is None:
-        first = next((step for step in _STEPS if _wanted(op, step) and step not in op.memo), None)
-        return Call(first) if first and not op.looks else _missing(op)
-    if live.health == "failed":
-        return Failed(live.reason or f"status is {live.status}", live=live)
-    if live.health in ("pending", "updating", "deleting", "unknown"):
-        return Wait("until it has settled", live.status)
-    for step in _STEPS:
-        if _pending(op, live, step):
-            return _behind(op, live, step) if step in op.memo else Call(step)
-    if live.health == "stopped":
-        return Failed(f"it is {live.status}, and no API call starts it: start it in the console", live=live)
-    return Done(live) if _all_ready(live) else Wait("until its whole capacity is ready", live.status)
-
-
-def _next_undeploy(op: Operation) -> Next:
-    live = op.live
-    if op.memo.get("gone"):
-        return Done(None)
-    if live is not None and live.health == "deleting":
-        return Wait("until it is gone", live.status)  # on its way already, by us or by hand
-    if "delete" not in op.memo:
-        return Call("confirm") if live is None and op.looks else Call("delete")
-    if live is None:
-        patience = LAG_LOOKS if op.memo.get("last") == "confirm" else 1
-        return Call("confirm") if op.looks >= patience else Wait("until it is gone")
-    if live.health == "failed" and op.looks >= LAG_LOOKS:
-        return Failed(live.reason or f"status is {live.status} after the delete", live=live)
-    return Wait("until it is gone", live.status)
-
-
-def _missing(op: Operation) -> Next:
-    """The list lacks it: it trails behind, or the deployment vanished; one read by id tells, not a read a poll."""
-    if op.memo.get("gone"):
-        return Failed("it has gone while we waited for it", exists=False)
-    return Call("confirm") if op.looks >= LAG_LOOKS else Wait("until the list shows it")
-
-
-def _behind(op: Operation, live: Live, step: str) -> Next:
-    """At rest, but not as asked: a list that trails behind, or a server that went back; one read by id tells."""
-    if op.memo.get("last") == "confirm" and op.looks == 0:
-        asked = {path: op.desired[path] for path in _wanted(op, step)}
-        paths = ", ".join(wire_format.differences(asked, live.attributes))
-        return Failed(f"it settled as {live.status} without the change of {paths}", live=live)
-    return Call("confirm") if op.looks >= LAG_LOOKS else Wait("until the change shows", live.status)
-
-
-def _wanted(op: Operation, step: str) -> list[str]:
-    """The attributes of a step that this operation is to set (a deploy names no changes: all that are declared)."""
-    return [
-        path
-        for path in _STEPS[step]
-        if path in op.desired and (not op.changes or any(f"{name}.".startswith(f"{path}.") for name in op.changes))
-    ]
-
-
-def _pending(op: Operation, live: Live, step: str) -> bool:
-    """Whether live lacks something of a step; what the provider does not return counts as in place once sent."""
-    for path in _wanted(op, step):
-        if path not in live.attributes:
-            if step not in op.memo:
-                return True
-        elif wire_format.differences({path: op.desired[path]}, live.attributes):
-            return True
-    return False
-
-
-def _all_ready(live: Live) -> bool:
-    """A change is over when what serves equals what was asked; a plan without units has nothing to compare."""
-    capacity, ready = live.attributes.get("capacity"), live.computed.get("ready_capacity")
-    return live.health == "ready" and (capacity is None or ready is None or ready == capacity)
 
 
 # --- the connection -----------------------------------------------------------------------------------------------
@@ -212,9 +108,9 @@ class Connection:
         rate = settings.get("requests_per_second")
         self._name = config.key
         self._at_once = int(settings.get("max_concurrency", PROVIDER.capabilities.max_concurrency))
-        self._client = Client(
+        client = partial(
+            Client,
             provider=config.key,
-            base_url=wire_format.endpoint_of(settings),
             dialect=Dialect(
                 request_id=wire_format.request_id,
                 explain=wire_format.explain,
@@ -229,6 +125,8 @@ class Connection:
             ca_cert=settings.get("ca_cert"),
             secrets=(key,),
         )
+        self._client = client(base_url=wire_format.endpoint_of(settings))
+        self._inference = client(base_url=wire_format.inference_of(settings))
         self._unanswered: set[str] = set()  # identities of creates whose answer was lost in this run
 
     def list(self) -> Sequence[Live]:
@@ -263,7 +161,7 @@ class Connection:
                 return Reply(id=op.id, live=self._object("DELETE", path), memo=memo)
             except NotFoundError:
                 return Reply(id=op.id, memo={**memo, "gone": True})
-        body = {name: op.desired[name] for name in _wanted(op, call.step)}
+        body = {name: op.desired[name] for name in wanted(op, call.step)}
         if call.step == "scale":
             self._refuse_mixed(op)
         if call.step == "overflow":
@@ -297,9 +195,22 @@ class Connection:
             return Conflict(f"{live.id} has that model and suffix, but differs in {', '.join(differing)}", id=live.id)
         return Reply(id=live.id, live=live, memo={"gone": False, "last": call.step})
 
+    def probe_problem(self) -> None:
+        """None: one key is for both."""
+
+    def probe(self, op: Operation, probe: Probe) -> Probed:
+        """One inference call to the OpenAI-compatible endpoint, which knows the deployment by its id as the model.
+
+        For about a minute after RUNNING it may answer 404 `Model not exist` (the provider's page on deployments).
+        """
+        model = (op.live.id if op.live is not None else op.id) or ""
+        asked = chat(probe, path="/chat/completions", model=model, id_=model)
+        return self._inference.ask(asked.method, asked.path, asked.body)
+
     def close(self) -> None:
         """Give up the connections."""
         self._client.close()
+        self._inference.close()
 
     def _pass(self, found: dict[str, Live]) -> int:
         """Read all pages into `found` (by id), side by side after the first; how many objects they counted."""

@@ -232,6 +232,12 @@ def endpoint_of(settings: Mapping[str, Json]) -> str:
     return str(given).rstrip("/") if given else ENDPOINTS[str(settings.get("region") or "intl")]
 
 
+def inference_of(settings: Mapping[str, Json]) -> str:
+    """Where deployments answer, in OpenAI's form: beside the API, on the same host (the provider's page on that form
+    names it for Singapore, Beijing and Hong Kong; that a host of one's own has it there too is assumed)."""
+    return endpoint_of(settings).removesuffix("/api/v1") + "/compatible-mode/v1"
+
+
 def check_shape(plan: str, spec: Mapping[str, Json]) -> list[Problem]:
     """What a plan needs beside itself, and what it refuses."""
     problems = []

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from reconciler.edge.client import Client, Dialect, common_options, segment
 from reconciler.edge.pages import Page, all_pages
-from reconciler.model import Health, Json, Live, ProviderConfig
+from reconciler.model import Health, Json, Live, Probe, ProviderConfig
 from reconciler.provider import (
     BadAnswerError,
     Call,
@@ -25,6 +25,7 @@ from reconciler.provider import (
     Next,
     NotFoundError,
     Operation,
+    Probed,
     Problem,
     Provider,
     ProviderError,
@@ -35,6 +36,7 @@ from reconciler.provider import (
     Wait,
     Wire,
 )
+from reconciler.providers.neevcloud_inference import Inference
 from reconciler.providers.neevcloud_login import authorization
 
 ENDPOINT = "https://api.ai.neevcloud.com/aimodels"
@@ -67,6 +69,7 @@ class NeevCloud:
         read_by_id=True,
         max_concurrency=CONCURRENCY,
         found_by="identity",  # the name is unique in its project
+        probes=True,
     )
 
     def scope(self, settings: Mapping[str, Json]) -> str:
@@ -176,6 +179,7 @@ class _Connection:
             secrets=tuple(value for name, value in credentials.items() if name != "email"),
             **options,
         )
+        self._inference = Inference(config.key, credentials, endpoint, wire, options)
         # The path has /aimodels twice: once as the gateway's prefix (in the endpoint), once as the collection.
         org, project = segment(str(settings.get("org_id"))), segment(str(settings.get("project_id")))
         self._path = f"/api/v1beta1/orgs/{org}/projects/{project}/aimodels"
@@ -234,6 +238,17 @@ class _Connection:
             return Conflict(f"{live.id} is named {live.name} but {why}", id=live.id)
         self._unanswered.discard(live.name)
         return Reply(id=live.id, live=live)
+
+    def probe_problem(self) -> Problem | None:
+        """An inference key is another credential than the one of this API."""
+        return self._inference.problem()
+
+    def probe(self, op: Operation, probe: Probe) -> Probed:
+        """One inference call to the deployment's own endpoint."""
+        live = op.live
+        if op.id is not None and (live is None or not live.computed.get("endpoint_url")):
+            live = self.read(op.id)
+        return self._inference.ask(live, probe)
 
     def close(self) -> None:
         """Close the connections."""

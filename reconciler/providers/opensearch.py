@@ -14,8 +14,9 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from reconciler.core.duration import seconds
+from reconciler.core.probe import request_of
 from reconciler.edge.client import Client, Dialect
-from reconciler.model import Json, Live, ProviderConfig, Secret, Unknown
+from reconciler.model import Json, Live, Probe, ProviderConfig, Secret, Unknown
 from reconciler.provider import (
     AccessError,
     Call,
@@ -23,6 +24,7 @@ from reconciler.provider import (
     Conflict,
     Next,
     Operation,
+    Probed,
     Problem,
     Provider,
     Reply,
@@ -32,6 +34,7 @@ from reconciler.providers import opensearch_memo as memory
 from reconciler.providers import opensearch_steps as steps
 from reconciler.providers import opensearch_wire as wire_format
 from reconciler.providers.opensearch_api import Api
+from reconciler.providers.opensearch_bodies import predict_body
 from reconciler.providers.opensearch_calls import Calls
 
 _MASTER_KEY = "Fetching master key timed out"
@@ -64,6 +67,7 @@ class OpenSearchType:
         min_poll_interval=0.2,
         max_concurrency=8,
         found_by="mark",
+        probes=True,
     )
 
     def scope(self, settings: Mapping[str, Json]) -> str:
@@ -189,6 +193,7 @@ class Connection:
             ca_cert=str(settings["ca_cert"]) if settings.get("ca_cert") else None,
             secrets=(password, token) if user else (),
         )
+        self._client = client
         self._api = Api(client, config.key)
         self._calls = Calls(self._api)
 
@@ -257,6 +262,16 @@ class Connection:
                 live = replace(live, extra={"version": hit.get("_version")})
                 found[op.address] = wire_format.with_task(live, task)
         return found
+
+    def probe_problem(self) -> None:
+        """None: whoever may deploy is taken to be allowed to predict; the answer tells."""
+
+    def probe(self, op: Operation, probe: Probe) -> Probed:
+        """One `_predict`: a use of the model, which pushes a TTL on."""
+        model, kind = (op.live.id, op.live.attributes.get("function_name")) if op.live else (op.id or "", None)
+        path = f"{wire_format.PATH}/models/{{id}}/_predict"
+        asked = request_of(probe, path=path, body=predict_body(str(kind or "remote")), id_=model)
+        return self._client.ask(asked.method, asked.path, asked.body)
 
     def close(self) -> None:
         """Give up the connections."""

@@ -98,3 +98,17 @@ def agrees(op: Operation, live: Live) -> bool:
             return False
     prior = op.prior.spec if op.prior else {}
     return all(prior.get(name) in (None, op.desired.get(name)) for name in ("url", "model_config", "version"))
+
+
+def predict_body(kind: str) -> dict[str, Json]:
+    """The smallest `_predict` of a kind of model (`function_name`): a text for a local one; for a remote one the
+    parameters that connectors of chat, completion and embedding models name. A connector takes those that its own
+    `request_body` has a place for; one that needs others is probed with a `body` of the file."""
+    if kind == "remote":
+        messages = [{"role": "user", "content": "ping"}]
+        return {"parameters": {"messages": messages, "prompt": "ping", "inputs": "ping", "input": ["ping"]}}
+    if kind == "text_similarity":
+        return {"query_text": "ping", "text_docs": ["ping"]}
+    if kind == "question_answering":
+        return {"question": "ping", "context": "ping"}
+    return {"text_docs": ["ping"]}

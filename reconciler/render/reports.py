@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
+from reconciler.core.probe import probe_to_json
 from reconciler.model import Json, Recorded, Stack, State
 from reconciler.plan import Action, Cost, Outcome, Plan, Report
 from reconciler.render import values
@@ -32,7 +33,7 @@ def report_text(report: Report, plan: Plan, *, color: bool, width: int, command:
     """Done, failed, skipped; what is left running and what that costs an hour; what to do next."""
     ink = Ink(color)
     actions = {action.address: action for action in plan.actions}
-    outcomes = [outcome for outcome in report.outcomes if outcome.action != "none"]
+    outcomes = [outcome for outcome in report.outcomes if outcome.action != "none" or outcome.result == "failed"]
     sections: list[list[str]] = []
     for result, heading, style in _RESULTS:
         found = [outcome for outcome in outcomes if outcome.result == result]
@@ -50,7 +51,7 @@ def report_text(report: Report, plan: Plan, *, color: bool, width: int, command:
 
 
 def _outcomes(found: Sequence[Outcome], width: int) -> list[str]:
-    rows = [(outcome.action, line(outcome.address, 100), _about(outcome), _took(outcome)) for outcome in found]
+    rows = [(_word(outcome), line(outcome.address, 100), _about(outcome), _took(outcome)) for outcome in found]
     out = []
     for row, outcome in zip(table(rows, indent="  "), found, strict=True):
         out.append(row)
@@ -62,6 +63,11 @@ def _outcomes(found: Sequence[Outcome], width: int) -> list[str]:
         for text in (error.detail, error.hint):
             out += [f"      {part}" for part in (block(text) if text else ())]
     return out
+
+
+def _word(outcome: Outcome) -> str:
+    """What was done; nothing was planned for what an earlier run had begun, but it was waited for."""
+    return "wait" if outcome.action == "none" else outcome.action
 
 
 def _took(outcome: Outcome) -> str:
@@ -213,6 +219,7 @@ def entry_text(entry: Recorded, *, color: bool) -> str:
         ),
         ("ignores", values.listed(life.ignore_changes, 50)),
         ("presence", entry.presence),
+        ("probe", values.value(probe_to_json(entry.probe), 500) if entry.probe is not None else ""),
         ("retain", "true" if entry.retain else ""),
         ("taken on trust", values.listed(entry.trusted, 50)),
         ("created beside it", ", ".join(f"{line(k)} {line(v)}" for k, v in sorted(entry.created.items()))),

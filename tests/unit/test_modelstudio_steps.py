@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.model import Json, Live
 from reconciler.provider import Call, Done, Failed, Operation, Wait
-from reconciler.providers.modelstudio import LAG_LOOKS, PROVIDER
+from reconciler.providers.modelstudio import PROVIDER
+from reconciler.providers.modelstudio_steps import LAG_LOOKS
 from reconciler.providers.modelstudio_wire import normalize
 
 SPEC: dict[str, Json] = {"model_name": "emo", "suffix": "sample01", "plan": "cu", "name": "chat", "capacity": 2}
