@@ -217,9 +217,8 @@ class Calls:
     # --- changing ---------------------------------------------------------------------------------------------------
     def _put(self, op: Operation, _call: Call) -> Reply:
         model = str(memory.model_of(op))
-        body = memory.put_body(op)
         try:
-            answer = self._api.request("PUT", f"/models/{segment(model)}", body)
+            answer = self._api.request("PUT", f"/models/{segment(model)}", memory.put_body(op))
         except NotFoundError:
             return Reply(memo={"vanished": True})
         except ProviderError as error:
@@ -227,10 +226,7 @@ class Calls:
                 raise
             return Reply(id=model, memo={"busy": True})
         version = answer.get("_version") if isinstance(answer, dict) else None
-        memo: dict[str, Json] = {"put": version or True, "busy": False, "confirms": 0}
-        if "connector_id" in body:  # switched over: ours of before are of no use any more
-            memo["strays"] = [id_ for id_ in memory.own_connectors(op) if id_ != body["connector_id"]]
-        return Reply(id=model, memo=memo)
+        return Reply(id=model, memo={"put": version or True, "busy": False, "confirms": 0})
 
     def _release(self, op: Operation, call: Call) -> Reply:
         """Undeploy from some nodes, of those that hold it now: a node that does not would turn the record UNDEPLOYED
@@ -295,6 +291,7 @@ class Calls:
         except RejectedError as error:
             if error.status != 409 or (names and op.verb == "undeploy"):
                 raise
+            names = []  # somebody's model uses it: still ours, and tried again at the next change
         rest = [other for other in op.memo.get("strays") or () if other != id_]
         memo = {"strays": rest, "fresh": bool(op.memo.get("fresh"))}
         return Reply(created=dict.fromkeys(names, ""), live=op.live, memo=memo)

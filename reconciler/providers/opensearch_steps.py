@@ -148,8 +148,6 @@ def _converge(op: Operation) -> Next:
         if wanted_ttl(op) != had.get("model_ttl_minutes") and held(op) and not memo.get("undeployed"):
             return Call("undeploy")  # a TTL is taken over only at the next deploy
         return Call("put")
-    if memo.get("put") and memo.get("strays"):
-        return Call("remove_connector", args={"id": memo["strays"][0]})
     if not memo.get("deploy") and _needs_deploy(op):
         return Call("deploy", creates=True, args={"node_ids": _deploy_nodes(op)})
     waiting = _watch(op) if memo.get("deploy") or held(op) else _settle(op)

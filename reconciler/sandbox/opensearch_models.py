@@ -70,8 +70,10 @@ class Models:
         return {"nodes": nodes} if nodes else {}
 
     def uses(self, field: str, id_: str) -> list[str]:
-        """Ids of the models whose `field` is `id_`."""
-        return [model for model, source in self.index.items() if source.get(field) == id_]
+        """Ids of the models whose `field` is `id_`, as a search shows them: a model that was switched over to another
+        connector holds the old one for a second more."""
+        found = self.index.search({"size": 1000, "query": {"term": {field: id_}}})
+        return [hit["_id"] for hit in found["hits"]["hits"]]
 
     # --- registering ------------------------------------------------------------------------------------------------
     def register(self, body: Mapping[str, Json]) -> dict[str, Json]:

@@ -207,7 +207,7 @@ def test_a_connector_is_changed_while_the_model_serves(cluster: Cluster, chat: D
     """A new one is made and switched to, the old one deleted; the model is not undeployed."""
     spec = cluster.own(description="hello", connector=connector(parameters={"model": "other"}))
     driven = ready(cluster.change(chat, "update", spec, ["connector.parameters.model"]))
-    assert driven.sent == ["survey", "connector", "put", "remove_connector", "confirm"]
+    assert driven.sent == ["survey", "connector", "put", "confirm", "remove_connector"]
     (left,) = cluster.all("connectors").values()
     assert left["parameters"] == {"model": "other"}
     gone(cluster.undeploy(driven))
