@@ -52,7 +52,7 @@ class Console:
             raise OutputError(Diagnostic("can't write to stdout", detail=str(error))) from error
 
     def _give_up(self) -> None:
-        """Nothing more can be said on stdout (the reader of a pipe has gone), and flushing at exit must not complain."""
+        """Nothing more can be said there (the reader of a pipe has gone); flushing at exit must not complain."""
         if self.out is not None:
             self.out = None
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives until the process ends
