@@ -23,7 +23,8 @@ class Request:
     """One HTTP request as it reaches a simulator.
 
     `path` starts with `/` and continues what the mount stands for, as the provider's base URL would; percent-decoded.
-    `query` holds the last value of a key given twice. Header names are lower-case.
+    `query` holds the last value of a key given twice. Header names are lower-case. `mount` is the URL that leads to the
+    simulator's root, without a final slash; empty where nothing leads there.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    mount: str = ""
 
     def json(self) -> Json:
         """The body as JSON. Raises ValueError where it is none."""

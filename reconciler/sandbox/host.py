@@ -110,7 +110,8 @@ class Sandbox:
     def exchange(self, request: Request) -> Response | Broken:
         """Answer a request whose path begins with the world's name, or say how its connection is to break."""
         world_name, _, rest = request.path.lstrip("/").partition("/")
-        inner = replace(request, path=f"/{rest}")
+        host = request.headers.get("host")
+        inner = replace(request, path=f"/{rest}", mount=f"http://{host}/{world_name}" if host else "")
         if world_name == "_sandbox":
             return self._control(inner)
         found = self._find(world_name.partition(".")[0])

@@ -11,7 +11,8 @@ Knobs beside the common ones (`lag`, `shuffle`, `deploy_seconds`, `scale_seconds
 `never_ready`, `instant`): `throttle` (so many answers are 429), `create_500` (so many creates take effect and answer
 500), `code_in_200` (so many answers are a 200 with an error code, nothing done), `mu_needs_stop` (DELETE of a RUNNING
 mu deployment is refused), `stopped` (ids stopped by hand in the console), `data_envelope` (lists under `data`),
-`short_ids` (model and suffix without a hash between them), `overflow_path` (the one spelling that is known).
+`short_ids` (model and suffix without a hash between them), `overflow_path` (the one spelling that is known),
+`probe_fails_for` (inference.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, ClassVar
 
 from reconciler.model import Json
 from reconciler.sandbox.base import Request, Response, Simulator
+from reconciler.sandbox.inference import UnfitError, asked_model, completion, still_fails
 from reconciler.sandbox.modelstudio_rules import Refused, capacity_error, check_create, check_ptu, is_count
 
 KEY = "sk-sandbox-modelstudio"
@@ -79,6 +81,8 @@ class ModelStudio(Simulator):
         if not _WORKSPACE.fullmatch(workspace):
             raise Refused(404, "WorkSpaceNotFound", f"WorkSpace: {workspace} not found!")
         match request.path.strip("/").split("/"):
+            case ["compatible-mode", "v1", "chat", "completions"] if request.method == "POST":
+                return self._infer(request, workspace)
             case ["deployments"] if request.method == "POST":
                 return self._create(self._body(request), workspace)
             case ["deployments"] if request.method == "GET":
@@ -207,6 +211,24 @@ class ModelStudio(Simulator):
             raise Refused(400, "InvalidParameter", "overflow_strategy is enable or disable, on a ptu deployment")
         self._go_on(held, self._version(self.world.now(), {"overflow_strategy": body["overflow_strategy"]}))
         return self._one(held)
+
+    def _infer(self, request: Request, workspace: str) -> Response:
+        """A chat completion by the deployment of that id; right after RUNNING it is not known there yet."""
+        try:
+            asked, body = asked_model(request)
+        except UnfitError as error:
+            return self._refuse_inference(400, "invalid_parameter_error", str(error))
+        held = self.world.table("deployments").get(asked)
+        view = self._view(held) if held is not None and held["workspace"] == workspace else None
+        if view is None or view["status"] not in ("RUNNING", "UPDATING", "SCALING"):
+            return self._refuse_inference(404, "model_not_found", f"The model `{asked}` does not exist.")
+        if still_fails(self.world, view["at"]):
+            return self._refuse_inference(404, "model_not_found", "Model not exist.")
+        return Response(200, completion(self.world, asked, body))
+
+    def _refuse_inference(self, status: int, code: str, message: str) -> Response:
+        error = {"message": message, "type": "invalid_request_error", "code": code}
+        return Response(status, {"error": error, "request_id": self.world.new_id("req-")})
 
     # --- versions
 

@@ -1,4 +1,4 @@
-"""NeevCloud AI, simulated: login, and the five calls on dedicated model deployments of a project.
+"""NeevCloud AI, simulated: login, the five calls on dedicated model deployments of a project, and what these answer.
 
 As strict as the provider's OpenAPI document, and stricter where that is silent: unknown fields of a body, and a scale
 in the middle of another, are refused. Knows nothing of the adapter. Reading changes nothing: a deployment is a list of
@@ -6,7 +6,7 @@ phases, some of them in the future, and a list that lags is the same a little ea
 
 Knobs beside the common ones (`lag`, `shuffle`, `deploy_seconds`, `scale_seconds`, `undeploy_seconds`, `fail_deploys`,
 `never_ready`, `instant`, `latency`): `token_seconds` (how long a login is good for), `recover_seconds` (a failed
-deployment becomes ready by itself after so long), `replicas_until_ready` (1).
+deployment becomes ready by itself after so long), `replicas_until_ready` (1), `probe_fails_for` (inference.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from typing import Any, ClassVar
 
 from reconciler.model import Json
 from reconciler.sandbox.base import Request, Response, Simulator
+from reconciler.sandbox.inference import UnfitError, asked_model, completion, still_fails
 
 EMAIL, PASSWORD = "sandbox@example.invalid", "sandbox-password"
 ACCESS_TOKEN = "sandbox-access-token"  # as a console would give one: never ends
+INFERENCE_KEY = "sk-nc-sandbox-inference-key"
+INFERENCE = re.compile(r"/inference/([^/]+)/v1/(chat/completions|models)")
 COLLECTION = re.compile(r"/aimodels/api/v1beta1/orgs/([^/]+)/projects/([^/]+)/aimodels(?:/([^/]+)(/scale)?)?")
 MOST_GPUS = 8
 BOUNDS = {"max_model_len": (1, 1_048_576), "max_num_seqs": (1, 4096)}
@@ -48,7 +51,11 @@ class NeevCloud(Simulator):
     """One gateway with its tenant and aimodels services."""
 
     type: ClassVar[str] = "neevcloud"
-    credentials: ClassVar[Mapping[str, str]] = {"email": EMAIL, "password": PASSWORD}
+    credentials: ClassVar[Mapping[str, str]] = {
+        "email": EMAIL,
+        "password": PASSWORD,
+        "inference_key": INFERENCE_KEY,
+    }
 
     def endpoints(self, base: str) -> dict[str, str]:
         """One prefix per service, as on the real gateway."""
@@ -75,6 +82,9 @@ class NeevCloud(Simulator):
         try:
             if request.path == "/tenant/api/v1/auth/login":
                 return self._login(request)
+            inference = INFERENCE.fullmatch(request.path)
+            if inference is not None:
+                return self._infer(request, inference[1], inference[2])
             match = COLLECTION.fullmatch(request.path)
             if match is None:
                 raise _Refused(404, "not_found", "no such path")
@@ -117,27 +127,50 @@ class NeevCloud(Simulator):
         if projects and place not in projects:
             raise _Refused(403, "forbidden", "no permission on this organization or project")
 
+    def _infer(self, request: Request, host: str, what: str) -> Response:
+        """A deployment's own endpoint: other credentials, OpenAI's form, and nobody at home unless it is ready."""
+        if request.headers.get("authorization") != f"Bearer {INFERENCE_KEY}":
+            return _openai(401, "invalid_api_key", "Incorrect API key provided.")
+        now = self.world.now()
+        found = [held for held in self.world.table("deployments").values() if _there(held, held["place"], now)]
+        at_home = next((held for held in found if _host(held) == host and _phase(held, now)[1] == "ready"), None)
+        if at_home is None:
+            return _openai(404, "not_found", "no deployment answers here")
+        if still_fails(self.world, _phase(at_home, now)[0]):
+            return _openai(500, "internal_error", "the model is still loading")
+        model = _slash_path(at_home["catalog_id"])
+        if what == "models":
+            return Response(200, {"object": "list", "data": [{"id": model, "object": "model"}]})
+        try:
+            asked, body = asked_model(request)
+        except UnfitError as error:
+            return _openai(400, "invalid_request_error", str(error))
+        if request.method != "POST" or asked != model:
+            return _openai(404, "model_not_found", f"The model `{asked}` does not exist.")
+        return Response(200, completion(self.world, model, body))
+
     # --- deployments ---------------------------------------------------------------------------------------------
     def _call(self, request: Request, place: str, ident: str | None, *, scale: bool) -> Response:
+        mount = request.mount
         calls: dict[tuple[str, bool, bool], Callable[[], Response]] = {
-            ("GET", False, False): lambda: self._list(place, request.query),
-            ("POST", False, False): lambda: self._create(place, _body(request)),
-            ("GET", True, False): lambda: Response(200, self._shown(self._held(place, ident), self.world.now())),
+            ("GET", False, False): lambda: self._list(place, request.query, mount),
+            ("POST", False, False): lambda: self._create(place, _body(request), mount),
+            ("GET", True, False): lambda: Response(200, self._shown(self._held(place, ident), self.world.now(), mount)),
             ("DELETE", True, False): lambda: self._delete(self._held(place, ident)),
-            ("PUT", True, True): lambda: self._scale(self._held(place, ident), _body(request)),
+            ("PUT", True, True): lambda: self._scale(self._held(place, ident), _body(request), mount),
         }
         call = calls.get((request.method, ident is not None, scale))
         if call is None:
             raise _Refused(405, "invalid_request", "method not allowed")
         return call()
 
-    def _list(self, place: str, query: Mapping[str, str]) -> Response:
+    def _list(self, place: str, query: Mapping[str, str], mount: str) -> Response:
         page, limit = _number(query, "page", 1, None), _number(query, "limit", 20, 100)
         moment = self.world.now() - float(self.world.knob("lag", 0.0))
         found = [held for held in self.world.table("deployments").values() if _there(held, place, moment)]
         if self.world.knob("shuffle", False):
             self.world.random.shuffle(found)
-        items = [self._shown(held, moment) for held in found[(page - 1) * limit : page * limit]]
+        items = [self._shown(held, moment, mount) for held in found[(page - 1) * limit : page * limit]]
         pagination = {
             "total_items": len(found),
             "total_pages": -(-len(found) // limit),
@@ -146,7 +179,7 @@ class NeevCloud(Simulator):
         }
         return Response(200, {"items": items, "pagination": pagination})
 
-    def _create(self, place: str, body: Mapping[str, Json]) -> Response:
+    def _create(self, place: str, body: Mapping[str, Json], mount: str) -> Response:
         self._check(body)
         now, deployments = self.world.now(), self.world.table("deployments")
         if any(_there(held, place, now) and held["name"] == body["name"] for held in deployments.values()):
@@ -157,7 +190,7 @@ class NeevCloud(Simulator):
         held = {**kept, "id": ident, "place": place, "created": now, "gone": None}
         held["phases"] = self._start(now, str(body["name"]))
         deployments[ident] = held
-        return Response(201, self._shown(held, now))
+        return Response(201, self._shown(held, now, mount))
 
     def _start(self, now: float, name: str) -> list[list[Json]]:
         """Phases of a new deployment: [since, status, replicas]."""
@@ -180,7 +213,7 @@ class NeevCloud(Simulator):
             self.world.knobs["fail_deploys"] = int(wanted) - 1
         return bool(wanted)
 
-    def _scale(self, held: dict[str, Any], body: Mapping[str, Json]) -> Response:
+    def _scale(self, held: dict[str, Any], body: Mapping[str, Json], mount: str) -> Response:
         replicas = body.get("replicas")
         if set(body) != {"replicas"} or not _is_count(replicas):
             raise _invalid("replicas: an integer of at least 1 is required")
@@ -194,7 +227,7 @@ class NeevCloud(Simulator):
             past = [phase for phase in held["phases"] if phase[0] <= now]
             later = [] if self.world.knob("never_ready", False) else [[now + wait, "ready", replicas]]
             held["phases"] = [*past, [now, "initializing", running], *later]
-        return Response(200, self._shown(held, now))
+        return Response(200, self._shown(held, now, mount))
 
     def _delete(self, held: dict[str, Any]) -> Response:
         now = self.world.now()
@@ -230,12 +263,12 @@ class NeevCloud(Simulator):
                 raise _invalid(f"{field}: {body[field]} does not exist")
         _check_config(body.get("config", {}))
 
-    def _shown(self, held: Mapping[str, Any], moment: float) -> dict[str, Json]:
+    def _shown(self, held: Mapping[str, Any], moment: float, mount: str) -> dict[str, Json]:
         """An AIModelResponse: without catalog_id, plan_id and config, which are never returned."""
         since, status, replicas = _phase(held, moment)
         org, _, project = held["place"].partition("/")
         catalog_id, ready = held["catalog_id"], status == "ready"
-        host = f"{held['name']}.{project}.{org}.{held['region']}.sandbox.inference.ai.neevcloud.invalid"
+        base = mount or "https://sandbox.invalid"
         return {
             "id": held["id"],
             "name": held["name"],
@@ -244,7 +277,7 @@ class NeevCloud(Simulator):
             "model_name": catalog_id.replace("-", " "),
             "region": held["region"],
             "status": status,
-            "endpoint_url": f"https://{host}/v1" if ready else None,
+            "endpoint_url": f"{base}/inference/{_host(held)}/v1" if ready else None,
             "gpu_config_id": held["gpu_config_id"],
             "gpu_count": held["gpu_count"],
             "replicas": replicas,
@@ -252,6 +285,12 @@ class NeevCloud(Simulator):
             "updated_at": _time(since),
             "uptime_seconds": max(0, int(moment - since)) if ready else 0,
         }
+
+
+def _host(held: Mapping[str, Any]) -> str:
+    """As the first labels of the real service's host name."""
+    org, _, project = held["place"].partition("/")
+    return f"{held['name']}.{project}.{org}.{held['region']}"
 
 
 def _there(held: Mapping[str, Any], place: str, moment: float) -> bool:
@@ -266,6 +305,10 @@ def _phase(held: Mapping[str, Any], moment: float) -> tuple[float, str, int]:
             current = phase
     since, status, replicas = current
     return since, status, replicas
+
+
+def _openai(status: int, code: str, message: str) -> Response:
+    return Response(status, {"error": {"message": message, "type": "error", "code": code}})
 
 
 def _check_config(config: Json) -> None:

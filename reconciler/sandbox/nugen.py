@@ -12,7 +12,8 @@ Knobs beside the common ones (`lag`, `shuffle`, `deploy_seconds`, `undeploy_seco
 silent ones never show DEPLOYING), `fail_undeploys` (likewise: back to DEPLOYED), `suffix_ids` (default true),
 `object_answers` (`{"model_id": …}` for the bare string), `null_status` (`deployment_status` null, only `status`
 filled), `lower_tasks` (task states in lower case), `spelling` ("new": the newer field names), `api_style` (the one
-style that is known; default both), `path_ids` ("current", "alignment" or "bare": the one id that a path accepts).
+style that is known; default both), `path_ids` ("current", "alignment" or "bare": the one id that a path accepts),
+`probe_fails_for` (inference.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, ClassVar
 
 from reconciler.model import Json
 from reconciler.sandbox.base import Request, Response, Simulator
+from reconciler.sandbox.inference import UnfitError, asked_model, completion, still_fails
 
 KEY = "sandbox-nugen-key"
 SUFFIX = "-deployed"
@@ -88,6 +90,8 @@ class Nugen(Simulator):
         match request.path.strip("/").split("/"):
             case ["models", "aligned"]:
                 return self._allow(request, GET=lambda: self._list(request.query))
+            case ["inference", "chat", "completions"]:
+                return self._allow(request, POST=lambda: self._infer(request))
             case ["models", "deploy-model", ident] if style != "deployment":
                 return self._allow(request, POST=lambda: self._deploy(ident, request))
             case ["models", "undeploy-model", ident] if style != "deployment":
@@ -195,6 +199,19 @@ class Nugen(Simulator):
         elif status in ("READY", "EVALUATED", "FAILED"):
             status = "UNDEPLOYED"
         return Response(200, {"status": status, "error": result.get("error")})
+
+    def _infer(self, request: Request) -> Response:
+        """A chat completion by the model of that id, while it is on."""
+        try:
+            asked, body = asked_model(request)
+        except UnfitError as error:
+            raise Refused(422, [{"loc": ["body"], "msg": str(error), "type": "value_error"}]) from None
+        view = self._view(self._model(asked))
+        if view["status"] != "DEPLOYED":
+            raise Refused(400, f"Model is not deployed. Current status: {view['status']}")
+        if still_fails(self.world, view["at"]):
+            raise Refused(500, "Inference failed: the model is still loading")
+        return Response(200, completion(self.world, asked, body))
 
     def _progress(self, task: Mapping[str, Any]) -> tuple[str, dict[str, Json]]:
         if task["until"] is None or self.world.now() < task["until"]:

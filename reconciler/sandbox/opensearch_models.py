@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler.model import Json
 from reconciler.sandbox.base import World
+from reconciler.sandbox.inference import still_fails
 from reconciler.sandbox.opensearch_index import Index, Refused
 from reconciler.sandbox.opensearch_values import FUNCTIONS, UNDEPLOYED, limiter, no_model, setting, text
 
@@ -368,6 +369,8 @@ class Models:
             if (source.get("deploy_setting") or {}).get("is_auto_deploy_enabled") is False:
                 raise Refused(400, "illegal_argument_exception", "Auto deployment disabled for this model.")
             self.deploy(id_, {})
+        elif still_fails(self._world, float(source.get("last_deployed_time") or 0) / 1000):
+            raise Refused(500, "status_exception", "Error from remote service: the model is still loading")
         else:
             self.index.forget_future(id_)
             self._expire(id_, self._world.now(), self.index.extra(id_, "ttl"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tests.contract.case import ContractCase, Spec
 from tests.contract.suite import Contract
 from tests.contract.suite_faults import FaultContract
+from tests.contract.suite_probe import ProbeContract
 
 
-class TestModelStudio(Contract, FaultContract):
+class TestModelStudio(Contract, FaultContract, ProbeContract):
     case = ContractCase(
         type="modelstudio",
         spec=lambda i: {"model_name": f"qwen-test-{i}", "plan": "mu", "capacity": 1, "rpm_limit": 60},
@@ -23,7 +24,7 @@ def _ptu(i: int) -> Spec:
     return {"model_name": "qwen-test", "plan": "ptu", "ptu_capacity": {"input_tpm": 10_000, "output_tpm": 1000 + i}}
 
 
-class TestReservedThroughput(Contract, FaultContract):
+class TestReservedThroughput(Contract, FaultContract, ProbeContract):
     case = ContractCase(
         type="modelstudio",
         spec=_ptu,

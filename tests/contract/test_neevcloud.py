@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.contract.case import ContractCase, Spec
 from tests.contract.suite import Contract
 from tests.contract.suite_faults import FaultContract
+from tests.contract.suite_probe import ProbeContract
 
 
 def spec(i: int) -> Spec:
@@ -18,7 +19,7 @@ def spec(i: int) -> Spec:
     }
 
 
-class TestNeevCloud(Contract, FaultContract):
+class TestNeevCloud(Contract, FaultContract, ProbeContract):
     case = ContractCase(
         type="neevcloud",
         spec=spec,

@@ -6,9 +6,10 @@ from reconciler.provider import Failed
 from tests.contract.case import Bench, ContractCase
 from tests.contract.suite import Contract
 from tests.contract.suite_faults import FaultContract
+from tests.contract.suite_probe import ProbeContract
 
 
-class Nugen(Contract, FaultContract):
+class Nugen(Contract, FaultContract, ProbeContract):
     """What both styles share."""
 
     __test__ = False

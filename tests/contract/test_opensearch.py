@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.contract.case import Bench, ContractCase, Spec
 from tests.contract.suite import Contract, is_ready
 from tests.contract.suite_faults import FaultContract
+from tests.contract.suite_probe import ProbeContract
 from tests.support.drive import after
 
 
@@ -13,7 +14,7 @@ def _own(i: int) -> Spec:
     return {"name": f"model-{i}", "connector_id": f"connector-{i}", "description": f"number {i}"}
 
 
-class TestRegisteredFromHere(Contract, FaultContract):
+class TestRegisteredFromHere(Contract, FaultContract, ProbeContract):
     case = ContractCase(
         type="opensearch",
         spec=_own,
@@ -27,7 +28,7 @@ class TestRegisteredFromHere(Contract, FaultContract):
     )
 
 
-class TestRegisteredAlready(Contract, FaultContract):
+class TestRegisteredAlready(Contract, FaultContract, ProbeContract):
     case = ContractCase(
         type="opensearch",
         spec=lambda i: {"model_id": f"registered-{i}"},
