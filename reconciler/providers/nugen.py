@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.core.duration import seconds
+from reconciler.core.probe import chat
 from reconciler.edge.client import Client, Dialect, segment
-from reconciler.model import Json, Live, ProviderConfig
+from reconciler.model import Json, Live, Probe, ProviderConfig
 from reconciler.provider import (
     AccessError,
     Call,
@@ -22,6 +23,7 @@ from reconciler.provider import (
     Next,
     NotFoundError,
     Operation,
+    Probed,
     Problem,
     Provider,
     ProviderError,
@@ -64,6 +66,7 @@ class Nugen:
         restartable=False,
         create_first=False,  # one model is on or off: nothing to stand beside it
         read_by_id=False,  # the documented API has no read by id: its list is the read
+        probes=True,
     )
 
     def scope(self, settings: Mapping[str, Json]) -> str:
@@ -228,6 +231,15 @@ class Connection:
         if live is None or live.health not in ("pending", "ready"):
             return None
         return Reply(id=live.id, live=live, memo={call.step: True})
+
+    def probe_problem(self) -> None:
+        """None: the key that switches models on also asks them."""
+
+    def probe(self, op: Operation, probe: Probe) -> Probed:
+        """One inference call, as the pages and the cookbook have it; `model` is the id that the model has now."""
+        model = str(op.live.computed.get("id") or op.live.id) if op.live is not None else op.id or ""
+        asked = chat(probe, path="/inference/chat/completions", model=model, id_=model)
+        return self._client.ask(asked.method, asked.path, asked.body)
 
     def close(self) -> None:
         """Give up the connections."""
