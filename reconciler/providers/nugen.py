@@ -287,7 +287,8 @@ class Connection:
             if status == "UNDEPLOYING":
                 return Reply(memo={"busy": status})
             if status in ("DEPLOYED", "DEPLOYING"):
-                if identity in self._unanswered:  # the one whose answer was lost took effect
+                begun = op.prior is not None and op.prior.pending is not None and op.prior.pending.verb == "deploy"
+                if identity in self._unanswered or begun:  # ours: its answer was lost, or an earlier run left it
                     return Reply(id=known, memo={"deploy": True})
                 raise self._by_another(op, error, status) from error
             raise
