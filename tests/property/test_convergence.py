@@ -52,7 +52,7 @@ def test_after_an_apply_the_plan_is_empty(name: str) -> None:
     """Any mixture of what can stand at a provider: one apply brings it to the file, and a second one has nothing to
     send and nothing to write. Deployments of others are not touched."""
 
-    @quietly(40)
+    @quietly(25)
     @given(scene=scenes(CASTS[name]), parallelism=st.sampled_from([1, 2, 10]))
     def holds(scene: Scene, parallelism: int) -> None:
         converge(scene, parallelism)
@@ -66,7 +66,7 @@ def test_every_row_of_the_table_occurs_at_every_provider() -> None:
     table = {type_: Counter[str]() for type_ in TYPES}
 
     def call(cast: Cast) -> None:
-        @quietly(2)
+        @quietly(1)
         @given(data=st.data())
         def played(data: st.DataObject) -> None:
             every = data.draw(st.permutations(roles(cast)))

@@ -286,8 +286,7 @@ def forget_times(state: State | None) -> dict[str, Any]:
     """What a state says of each deployment, without ids and times: equal for two histories of one end."""
     kept = {}
     for address, entry in (state.deployments if state else {}).items():
+        beside = {name.removesuffix("_next"): "" for name, id_ in sorted(entry.created.items()) if id_}
         plain = replace(entry, created_at="", updated_at="", deployed_at="", id="" if entry.id else None)
-        kept[address] = replace(
-            plain, computed={}, created=dict.fromkeys(sorted(k for k, v in entry.created.items() if v), "")
-        )
+        kept[address] = replace(plain, computed={}, created=beside)
     return kept

@@ -343,16 +343,14 @@ class Scene:
 
     def end(self, party: Party) -> dict[str, Any]:
         """What is there, without the ids and times that no two histories share."""
+        party.place.clock.sleep(self.lag + 2.0)
         party.look(self.now_file())
+        hidden = {"connector_id", "model_id"} if self.cast.leftover else {"connector_id"}  # ids of this history
         live = {
             key: sorted(
-                (
-                    one.identities,
-                    sorted((k, str(v)) for k, v in one.attributes.items() if k != "connector_id"),
-                    one.health,
-                )
+                (one.name, sorted((k, str(v)) for k, v in one.attributes.items() if k not in hidden), one.health)
                 for one in listing.objects
-                if not one.dormant
+                if not one.dormant and one.health != "deleting"
             )
             for key, listing in party.refreshed.listings.items()
         }
