@@ -36,9 +36,9 @@ def import_one(space: Workspace, address: str, deployment_id: str, lock_timeout:
     done: list[str] = []
 
     def take(state: State) -> State:
-        _check_free(state, desired, deployment_id)
         provider, config = _connected(space, desired.provider)
         live = _find(space, provider, desired, deployment_id)
+        _check_free(state, desired, live.id)
         entry = _entry(space, state, desired, live)
         done.append(f"imported {address}: {desired.provider} {live.id} ({live.status})")
         if entry.trusted:
@@ -132,15 +132,16 @@ def _connected(space: Workspace, key: str) -> tuple[Provider, ProviderConfig]:
 
 
 def _find(space: Workspace, provider: Provider, desired: Desired, deployment_id: str) -> Live:
-    """The live object of that id: by the list, else by a read."""
+    """The live object of that id, in whichever of its spellings the provider shows it: by the list, else by a read."""
     listed = provider.list()
-    for live in listed:
-        if live.id == deployment_id and not live.dormant:
+    asked = [live for live in listed if deployment_id in (live.id, live.computed.get("id"))]
+    for live in asked:
+        if not live.dormant:
             return live
     found = provider.read(deployment_id) if space.registry.types[desired.type].capabilities.read_by_id else None
     if found is not None and not found.dormant:
         return found
-    dormant = next((item for item in (found, *listed) if item is not None and item.id == deployment_id), None)
+    dormant = next((item for item in (found, *asked) if item is not None), None)
     raise PlanConflictError(
         Diagnostic(
             f"{deployment_id} is not deployed" if dormant else f"there is no {deployment_id} at {desired.provider}",

@@ -6,10 +6,11 @@ The result goes to stdout and it alone; everything else goes to stderr. Decides 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from reconciler.diagnostics import Diagnostic, ReconcilerError
@@ -23,11 +24,15 @@ class OutputError(ReconcilerError):
 
 @dataclass(slots=True)
 class Console:
-    """Streams and their looks. `width` is that of the terminal on stderr or stdout, 100 without one."""
+    """Streams and their looks. `width` is that of the terminal on stderr or stdout, 100 without one.
+
+    `called` is how the tool was called, up to the command: commands in hints begin with it, so that they can be pasted.
+    """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     no_color: bool = False
     log_level: str = "warning"
+    called: str = "reconciler"
     out: TextIO | None = field(default_factory=lambda: sys.stdout)
     err: TextIO | None = field(default_factory=lambda: sys.stderr)
 
@@ -71,7 +76,12 @@ class Console:
         from reconciler.render.diagnostics import diagnostics_text
 
         if diagnostics:
-            self.say(diagnostics_text(diagnostics, color=self.color_err, width=self.width))
+            told = [replace(item, hint=self.pasteable(item.hint)) for item in diagnostics]
+            self.say(diagnostics_text(told, color=self.color_err, width=self.width))
+
+    def pasteable(self, text: str) -> str:
+        """The text with this call's global options in each command line that it shows."""
+        return re.sub(r"\breconciler(?= [a-z])", lambda _: self.called, text)
 
     def raw(self, text: str) -> None:
         """Write control text of the live block to stderr as it is."""

@@ -5,6 +5,7 @@ Knows no command.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ class Globals:
     file: Path | None
     sandbox: bool
     console: Console
+
+    @property
+    def called(self) -> str:
+        """How the tool was called, up to the command: what a pasted next line has to begin with."""
+        words = ["reconciler"]
+        words += ["-C", str(self.folder)] if str(self.folder) != "." else []
+        words += ["-f", str(self.file)] if self.file else []
+        words += ["--sandbox"] if self.sandbox else []
+        return shlex.join(words)
 
 
 def _show_help(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:

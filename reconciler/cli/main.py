@@ -109,12 +109,10 @@ def cli(ctx: click.Context, folder: str, file: str | None, sandbox: bool, no_col
     console.no_color, console.log_level = no_color, log_level
     if not Path(folder).is_dir():
         raise UsageError(Diagnostic(f"-C: there is no folder {folder!r}"))
-    ctx.obj = Globals(
-        folder=Path(folder),
-        file=Path(file) if file else None,
-        sandbox=sandbox or os.environ.get("RECONCILER_SANDBOX", "") not in ("", "0", "false"),
-        console=console,
-    )
+    by_environment = os.environ.get("RECONCILER_SANDBOX", "") not in ("", "0", "false")
+    run = Globals(Path(folder), Path(file) if file else None, sandbox or by_environment, console)
+    console.called = run.called
+    ctx.obj = run
 
 
 def _version(ctx: click.Context, wanted: bool) -> None:

@@ -30,7 +30,7 @@ def workspace(
             say=run.console.say,
             log=run.console.log,
             command=command_line(["reconciler", *sys.argv[1:]]),
-            called=called(run),
+            called=run.called,
             var=var,
             var_files=var_files,
             offline=offline,
@@ -38,23 +38,12 @@ def workspace(
     )
 
 
-def called(run: Globals) -> str:
-    """How the tool was called, up to the command: what a pasted next line has to begin with."""
-    import shlex
-
-    words = ["reconciler"]
-    words += ["-C", str(run.folder)] if str(run.folder) != "." else []
-    words += ["-f", str(run.file)] if run.file else []
-    words += ["--sandbox"] if run.sandbox else []
-    return shlex.join(words)
-
-
 def print_plan(
     run: Globals, plan: Plan, format_: str, *, max_bytes: int | None = None, drift: bool = False,
     unmanaged: bool = False, saved_as: str | None = None, next_step: bool = True,
 ) -> None:  # fmt: skip
     """The plan (or its drift) to stdout, in the chosen format."""
-    console, command = run.console, called(run)
+    console, command = run.console, run.called
     if format_ == "json":
         from reconciler.core.plan_codec import drift_to_json, plan_to_json
         from reconciler.render.json import to_json
@@ -92,7 +81,7 @@ def print_report(run: Globals, report: Report, plan: Plan, format_: str) -> None
     if format_ == "json":
         run.console.result(to_json(summary_to_json(report.outcomes, report.outputs), indent=None))
     else:
-        text = report_text(report, plan, color=run.console.color_out, width=run.console.width, command=called(run))
+        text = report_text(report, plan, color=run.console.color_out, width=run.console.width, command=run.called)
         run.console.result(text)
 
 
@@ -106,4 +95,4 @@ def print_lock(run: Globals, status: LockStatus, format_: str) -> None:
         run.console.result(to_json({"state": status.state, "holder": holder}))
         return
     alive = {"held": True, "abandoned": False}.get(status.state)
-    run.console.result(lock_text(holder, alive=alive, unlock=f"{called(run)} unlock"))
+    run.console.result(lock_text(holder, alive=alive, unlock=f"{run.called} unlock"))

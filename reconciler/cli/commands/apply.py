@@ -12,7 +12,7 @@ import click
 from reconciler.cli.console import OutputError
 from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.options import PLANNING_NAMES, lock_timeout, output_format, plan_options, planning, variables
-from reconciler.cli.run import called, print_plan, workspace
+from reconciler.cli.run import print_plan, workspace
 from reconciler.diagnostics import Diagnostic, IncompleteError, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -163,5 +163,5 @@ def execute(
         failure = failure or error.diagnostics[0]
     if failure is None:
         return applied.exit_code
-    run.console.complain(replace(failure, hint=f"what was done is in the state: {called(run)} plan shows what is left"))
+    run.console.complain(replace(failure, hint=f"what was done is in the state: {run.called} plan shows what is left"))
     return applied.exit_code or IncompleteError.exit_code

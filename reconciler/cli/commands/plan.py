@@ -12,7 +12,7 @@ import click
 from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.exits import DIFFERENCE
 from reconciler.cli.options import output_format, plan_options, planning, targets, variables
-from reconciler.cli.run import called, print_plan, workspace
+from reconciler.cli.run import print_plan, workspace
 
 if TYPE_CHECKING:
     from reconciler.plan import Plan
@@ -51,7 +51,7 @@ def plan_command(
             write_plan(Path(run.folder, save), workflow.saved(planned))
         print_plan(run, planned.plan, format_, max_bytes=max_bytes, saved_as=save)
     if save:
-        how = f"; to carry it out: {called(run)} apply {shlex.quote(save)}" if format_ == "json" else ""
+        how = f"; to carry it out: {run.called} apply {shlex.quote(save)}" if format_ == "json" else ""
         run.console.say(f"saved the plan to {save}{how}")
     elif out:
         run.console.say(f"{out} was not written: the plan is refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ def init_command(run: Globals, providers: tuple[str, ...]) -> int:
     if GITIGNORE not in text:
         ignore.write_text(text + ("\n" if text and not text.endswith("\n") else "") + GITIGNORE, encoding="utf-8")
         run.console.say(f"added what must stay out of git to {ignore}")
-    run.console.say("next: reconciler plan --sandbox")
+    run.console.say(f"next: {replace(run, sandbox=True).called} plan")
     return 0
 
 
