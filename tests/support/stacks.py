@@ -128,6 +128,7 @@ def build(
     head: str = HEAD,
     vars: Mapping[str, str] | None = None,  # noqa: A002
     environ: Mapping[str, str] | None = None,
+    type_: FakeType | None = None,
     **inputs: Any,
 ) -> Stack:
     """The Stack of `head` + `text`, with the fake provider type alone."""
@@ -135,7 +136,7 @@ def build(
     return build_stack(
         document(head + text),
         schemas={"fake": fake_schema()},
-        types={"fake": FakeType()},  # type: ignore[dict-item]
+        types={"fake": type_ or FakeType()},  # type: ignore[dict-item]
         inputs=given,
         known_types=("fake", "neevcloud"),
     )
