@@ -21,6 +21,7 @@ from reconciler.provider import Provider
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
+    from reconciler.core.findings import Finding
     from reconciler.core.references import Reference
     from reconciler.engine.recover import Resolution
 
@@ -83,7 +84,6 @@ def drift(space: Workspace, options: PlanOptions) -> Planned:
 
 def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, locked: bool) -> Planned:
     from reconciler.core.select import providers_needed
-    from reconciler.engine.recover import findings
 
     with collector_paused():
         stack, base = space.stack, space.base
@@ -100,7 +100,7 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
             types=space.registry.types,
             options=options,
             now=space.invocation.environment.now(),
-            recovered=findings(resolutions),
+            recovered=_findings(resolutions),
             providers=configs,
             sandbox=space.invocation.sandbox,
         )
@@ -111,11 +111,11 @@ def _resolve(
     space: Workspace, base: Base, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], locked: bool
 ) -> tuple[Resolution, ...]:
     """What became of the requests that a killed run left without an answer."""
+    if not base.intents or base.state is None:
+        return ()
     from reconciler.engine.clock import SystemClock
     from reconciler.engine.recover import resolve_intents
 
-    if not base.intents or base.state is None:
-        return ()
     timeouts = {key: seconds(config.settings.get("timeout", 30.0)) for key, config in configs.items()}
     return resolve_intents(
         base.intents,
@@ -126,6 +126,15 @@ def _resolve(
         clock=SystemClock(),
         timeouts=timeouts if locked else None,
     )
+
+
+def _findings(resolutions: tuple[Resolution, ...]) -> tuple[Finding, ...]:
+    """What they mean to the planner. Nearly always there are none, and then a plan needs nothing of the engine's."""
+    if not resolutions:
+        return ()
+    from reconciler.engine.recover import findings
+
+    return tuple(findings(resolutions))
 
 
 def _secrets(space: Workspace) -> Callable[[Reference], Json]:
