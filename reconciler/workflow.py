@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.bulk import collector_paused
 from reconciler.core.duration import seconds
-from reconciler.diagnostics import Diagnostic, FileError, IncompleteError, ReconcilerError, StaleError, StateError
+from reconciler.diagnostics import (
+    Diagnostic,
+    FileError,
+    IncompleteError,
+    ReconcilerError,
+    RefusedError,
+    StaleError,
+    StateError,
+)
 from reconciler.edge.backends.base import Base
 from reconciler.model import Json, ProviderConfig, Refreshed, Stack, State
 from reconciler.plan import Event, Plan, PlanOptions, Report
@@ -179,6 +187,8 @@ def plan_from(space: Workspace, path: Path) -> Planned:
                 f"{path} is a sandbox plan", hint=f"reconciler --sandbox apply {path}, or plan without --sandbox"
             )
         )
+    if shown.refused:
+        raise RefusedError(*(Diagnostic(f"{path} holds a refused plan: {one.message}") for one in shown.refused))
     configs = {key: config for key, config in _configs_now(space).items() if key in needed_by(shown)}
     early = staleness(shown, base.state, space.configs, None, schemas=space.registry.schemas)
     if early:
