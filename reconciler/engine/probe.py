@@ -21,7 +21,7 @@ from reconciler.model import Live, Recorded, Secret
 from reconciler.provider import Probed, ProviderError
 from reconciler.provider import Probing as ProbingProvider
 
-EXCERPT = 200  # characters of an answer's body that an error quotes
+EXCERPT = 300  # characters of an answer's body that an error quotes
 
 
 def is_probed(node: Node, prior: Recorded | None) -> bool:
@@ -97,7 +97,7 @@ class Prober:
     def unanswered(self, step: Step, error: ProviderError) -> None:
         """Nothing came back."""
         if step.probing is not None:
-            self._again(step, step.probing, self._scrubber(step).clean(error.message, 3 * EXCERPT), "")
+            self._again(step, step.probing, self._scrubber(step).clean(error.message, 2 * EXCERPT), "")
 
     def _again(self, step: Step, probing: Probing, what: str, text: str) -> None:
         probing.tries += 1
