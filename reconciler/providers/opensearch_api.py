@@ -176,6 +176,9 @@ class Api:
             return self._as(RejectedError, error, told, hint)
         if isinstance(error, RejectedError) and re.search("no permission|don't have permission", told, re.IGNORECASE):
             return self._as(AccessError, error, told, "the user lacks a right on this model or its group")
+        if isinstance(error, AccessError) and error.status == 401:
+            hint = "are OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD set, and right? The cluster asks for them"
+            return self._as(AccessError, error, told, hint)
         if isinstance(error, RejectedError):
             hint = next((hint for words, hint in _HINTS if words in told), "")
             return self._as(RejectedError, error, told, hint) if hint else error

@@ -6,6 +6,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +45,7 @@ class RealProject(Project):
     def __init__(self, folder: Path, *, node: Cluster, service: Service, name: str) -> None:
         super().__init__(folder, {"SERVICE_KEY": SECRET})
         self.node, self.service = node, service
-        self.stack = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-")
+        self.stack = re.sub(r"[^a-z0-9]+", "-", name.lower()).removeprefix("test-").strip("-")[:60].strip("-")
         self.settings: dict[str, Any] = {"endpoint": node.url}
 
     # --- the file -------------------------------------------------------------------------------------------------
@@ -162,13 +164,16 @@ class RealProject(Project):
 
     def clean(self) -> None:
         """Remove every model, group and connector whose name begins with this stack's."""
-        starts = {"size": 1000, "query": {"prefix": {"name.keyword": self.stack}}}
+        starts = {"size": 1000, "query": {"prefix": {"name.keyword": self.stack}}, "_source": ["model_state"]}
         for kind in ("models", "connectors", "model_groups"):
             _, found = self.ml("POST", f"{kind}/_search", starts)
-            for hit in found.get("hits", {}).get("hits", ()) if isinstance(found, dict) else ():
-                if kind == "models":
-                    self.ml("POST", f"models/{hit['_id']}/_undeploy")
-                self.ml("DELETE", f"{kind}/{hit['_id']}")
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(partial(self._remove, kind), found["hits"]["hits"]))
+
+    def _remove(self, kind: str, hit: Mapping[str, Any]) -> None:
+        if kind == "models" and hit["_source"]["model_state"] != "REGISTERED":
+            self.ml("POST", f"models/{hit['_id']}/_undeploy")
+        self.ml("DELETE", f"{kind}/{hit['_id']}")
 
 
 def until(what: str, holds: Callable[[], bool], seconds: float = 15.0) -> float:
