@@ -17,12 +17,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.core.duration import seconds
 from reconciler.edge import failures
+from reconciler.edge.bodies import parse
 from reconciler.edge.failures import Exchange, Failure, header_request_id, plain_explain
 from reconciler.edge.pace import LONGEST_RETRY_AFTER, Pace, backoff, retry_after
 from reconciler.edge.scrub import Scrubber
 from reconciler.edge.transport import AnswerError, open_transport, read_body
 from reconciler.model import Json
-from reconciler.provider import AccessError, Probed, UnreachableError, Wire
+from reconciler.provider import AccessError, Probed, RejectedError, UnreachableError, Wire
 from reconciler.version import VERSION
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Client:
         JSON BadAnswerError. `effect` is "unknown" wherever something may have been done.
         """
         raw = None if json is _NO_ANSWER else _encoded(json)
-        target = f"{path}?{urlencode(params)}" if params else path
+        target = f"{path}?{urlencode(params, errors='replace')}" if params else path
         exchange = Exchange(self.provider, method, f"{method} {path}", self.base_url, self.scrub)
         may_repeat = method in REPEATABLE if repeatable is None else repeatable
         started = self._monotonic()
@@ -250,7 +251,7 @@ class Client:
         self, exchange: Exchange, response: httpx.Response, body: bytes, took: float, empty_ok: bool
     ) -> Answer | Failure:
         status, headers = response.status_code, response.headers
-        data, why = _parse(body)
+        data, why = parse(body)
         request_id = self._dialect.request_id(headers, data)
         if request_id is not None:
             request_id = self.scrub.clean(str(request_id), 100)
@@ -324,6 +325,7 @@ class Client:
                         urlsplit(self.base_url),
                         connections=max(self._wire.pool_size, self.max_concurrency),
                         ca_cert=self._ca_cert,
+                        longest=2 * self._timeout,
                     )
         return self._transport
 
@@ -356,27 +358,19 @@ def common_options(settings: Mapping[str, Json], max_concurrency: int) -> Common
 
 
 def segment(text: str) -> str:
-    """`text` (an id, a name) as one segment of a path: slashes, dots alone and everything unusual percent-encoded."""
-    quoted = quote(text, safe="")
-    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
+    """`text` (an id, a name) as one segment of a path: slashes and everything unusual percent-encoded.
+
+    Raises RejectedError for what would lead to another object wherever a path is tidied up on its way: nothing, and
+    dots alone, which mean the same encoded (RFC 3986, 6.2.2.2); and for half characters, which nothing can encode.
+    """
+    try:
+        quoted = quote(text, safe="")
+    except UnicodeEncodeError:
+        quoted = ""
+    if quoted in ("", ".", ".."):
+        raise RejectedError(f"{text!r} can't be sent as an id: it would lead to another place", provider="")
+    return quoted
 
 
 def _encoded(value: Json) -> bytes:
-    return jsonlib.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _refuse(constant: str) -> Json:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_DECODER = jsonlib.JSONDecoder(parse_constant=_refuse)  # without NaN and Infinity, which Python would take
-
-
-def _parse(body: bytes) -> tuple[Json, str]:
-    """The JSON of a body (None for an empty one) and, where it is none, what is wrong with it."""
-    if not body:
-        return None, ""
-    try:
-        return _DECODER.decode(body.decode("utf-8-sig")), ""
-    except (ValueError, RecursionError):
-        return None, "is not JSON"
+    return jsonlib.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -9,6 +9,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Iterable
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 from urllib.parse import SplitResult
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import httpx
 
 LARGEST_ANSWER = 32 * 1024 * 1024
-_LOOPBACK = ("localhost", "127.", "::1")
 
 
 class AnswerError(Exception):
@@ -47,19 +47,25 @@ def tls_context(ca_cert: str | None) -> ssl.SSLContext:
         ) from error
 
 
-def open_transport(base: SplitResult, *, connections: int, ca_cert: str | None) -> httpx.BaseTransport:
-    """A pool of connections to one host. Proxies of the environment are used, but never for this machine itself.
+def open_transport(
+    base: SplitResult, *, connections: int, ca_cert: str | None, longest: float = 60.0
+) -> httpx.BaseTransport:
+    """A pool of connections to one host, each exchange bounded by `longest` seconds in all.
+
+    Proxies of the environment are used, but never for this machine itself.
 
     Raises FileError for a proxy or a `ca_cert` that can't be used.
     """
     import httpx
+
+    from reconciler.edge.deadline import BoundedTransport
 
     context = tls_context(ca_cert) if base.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=5.0)
     proxy = _proxy(base)
     if proxy is not None:
         try:
-            return httpx.HTTPTransport(verify=tls_context(ca_cert), limits=limits, proxy=proxy)
+            return BoundedTransport(longest, verify=tls_context(ca_cert), limits=limits, proxy=proxy)
         except (ValueError, ImportError) as error:
             raise FileError(
                 Diagnostic(
@@ -68,14 +74,24 @@ def open_transport(base: SplitResult, *, connections: int, ca_cert: str | None) 
                     hint=f"correct {base.scheme.upper()}_PROXY, or list {base.hostname} in NO_PROXY",
                 )
             ) from error
-    return httpx.HTTPTransport(verify=context, limits=limits)
+    return BoundedTransport(longest, verify=context, limits=limits)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL is this machine; a name that merely begins like one (`127.0.0.1.example`) is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _proxy(base: SplitResult) -> str | None:
     from urllib.request import getproxies, proxy_bypass
 
     host = base.hostname or ""
-    if host.startswith(_LOOPBACK):
+    if is_loopback(host):
         return None
     proxies = getproxies()
     found = proxies.get(base.scheme) or proxies.get("all")

@@ -244,16 +244,28 @@ def test_the_dialect_decides_what_is_an_error() -> None:
 
 
 def test_ids_can_not_leave_their_segment() -> None:
-    """An id with slashes, dots or a question mark stays one segment of the path."""
+    """An id with slashes, line breaks or a question mark stays one segment of the path."""
     with served(in_turn(answer(200, {}))) as (client, server, _):
-        for text in ("../x", "..", "a/b?c#d", "ü"):
+        for text in ("../x", "...", "a/b?c#d", "ü", "a\r\nhost: evil", "//evil.example", "%2e%2e", "@evil"):
             client.request("GET", f"/things/{segment(text)}")
-    assert [seen.path for seen in server.seen] == [
-        "/base/things/..%2Fx",
-        "/base/things/%2E%2E",
-        "/base/things/a%2Fb%3Fc%23d",
-        "/base/things/%C3%BC",
+    assert [seen.path.removeprefix("/base/things/") for seen in server.seen] == [
+        "..%2Fx",
+        "...",
+        "a%2Fb%3Fc%23d",
+        "%C3%BC",
+        "a%0D%0Ahost%3A%20evil",
+        "%2F%2Fevil.example",
+        "%252e%252e",
+        "%40evil",
     ]
+    assert {seen.headers["host"] for seen in server.seen} == {server.url.removeprefix("http://")}
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a\ud800"])
+def test_ids_that_mean_another_place_are_not_sent(text: str) -> None:
+    """Nothing, and dots alone, lead to the list or above it once a proxy tidies the path up, encoded or not."""
+    with pytest.raises(RejectedError, match="can't be sent as an id"):
+        segment(text)
 
 
 def test_common_settings_become_client_options() -> None:
