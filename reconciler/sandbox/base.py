@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from reconciler.edge.bodies import parse
 from reconciler.model import Json
 from reconciler.sandbox.faults import Fault
 
@@ -35,8 +36,11 @@ class Request:
     mount: str = ""
 
     def json(self) -> Json:
-        """The body as JSON. Raises ValueError where it is none."""
-        return json.loads(self.body)
+        """The body as JSON, as strictly as answers are read. Raises ValueError where it is none."""
+        value, why = parse(self.body)
+        if why or not self.body:
+            raise ValueError(f"the body {why or 'is empty'}")
+        return value
 
     @property
     def line(self) -> str:

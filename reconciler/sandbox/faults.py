@@ -25,6 +25,8 @@ KINDS = (
     "redirect",  # a 302 to another host, no effect
 )
 
+_BOUNDS = {"status": (100.0, 599.0), "throttle": (0.0, 86_400.0), "delay": (0.0, 3_600.0)}
+
 
 @dataclass(slots=True)
 class Fault:
@@ -44,10 +46,14 @@ class Fault:
         kind, _, argument = str(rule.get("kind", "")).partition(":")
         if unknown or kind not in KINDS:
             raise ValueError(f"not a fault: {dict(rule)}; kinds are {', '.join(KINDS)}")
-        if kind in ("status", "throttle", "delay"):
-            float(argument)
+        least, most = _BOUNDS.get(kind, (0.0, 0.0))
+        if kind in _BOUNDS and not least <= float(argument) <= most:
+            raise ValueError(f"{kind} takes a number from {least:g} to {most:g}, not {argument}")
         times = rule.get("times", 1)
-        re.compile(str(rule.get("match", "")))
+        try:
+            re.compile(str(rule.get("match", "")))
+        except (re.error, RecursionError) as error:
+            raise ValueError(f"match is no regular expression: {error}") from error
         return cls(
             str(rule.get("match", "")), kind, argument, None if times is None else int(times), int(rule.get("skip", 0))
         )

@@ -24,6 +24,7 @@ from reconciler.sandbox.faults import Fault, pick
 from reconciler.sandbox.store import SandboxStore
 
 ENTRY_POINTS = "reconciler.simulators"  # of other packages: provider type -> module that exports SIMULATOR
+FASTEST = 1e6  # times as fast as ours, for a world's clock
 Broken = Literal["refuse", "cut", "timeout"]
 
 
@@ -139,6 +140,8 @@ class Sandbox:
     def _control(self, request: Request) -> Response:
         """`/_sandbox/requests`, and `/_sandbox/<world>/` with `world`, `knobs`, `faults`, `data`, `presuppose`."""
         parts = request.path.strip("/").split("/")
+        if request.body and not request.headers.get("content-type", "").lower().startswith("application/json"):
+            return Response(415, {"error": "control requests are application/json"})  # a web page's form is not
         try:
             if parts == ["requests"]:
                 if request.method == "DELETE":
@@ -148,7 +151,7 @@ class Sandbox:
                 return Response(200, {"worlds": self.store.names()})
             if len(parts) == 2 and self._find(parts[0].partition(".")[0]) is not None:
                 return self._world_control(parts[0], parts[1], request)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             return Response(400, {"error": f"{type(error).__name__}: {error}"})
         return Response(404, {"error": "no such control"})
 
@@ -160,7 +163,10 @@ class Sandbox:
             if call == ("PUT", "knobs"):
                 knobs = dict(request.json())
                 if "speed" in knobs:
-                    world.set_speed(float(knobs.pop("speed")))
+                    speed = float(knobs.pop("speed"))
+                    if not 0 < speed <= FASTEST:
+                        raise ValueError(f"speed is a number above 0 and at most {FASTEST:g}")
+                    world.set_speed(speed)
                 world.knobs.update(knobs)
                 return Response(200, world.knobs)
             if call == ("PUT", "data"):

@@ -1,5 +1,6 @@
 """The way into the sandbox over HTTP on this machine: a threaded server with keep-alive that can really break
-connections. It listens on loopback addresses alone, as simulators take any request for real.
+connections. It listens on loopback addresses alone, as simulators take any request for real, and answers no web page:
+a request that names another host (DNS rebinding) or comes from a page of another place is refused.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import ipaddress
 import select
 import socket
 import threading
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -62,11 +64,35 @@ class LoopbackServer:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return False
+
+
+def _is_ours(authority: str) -> bool:
+    """Whether `host` or `host:port` of a header names this machine."""
+    try:
+        return _is_loopback(urlsplit(f"//{authority}").hostname or "")
+    except ValueError:
+        return False
+
+
+def _stranger(headers: Message) -> str:
+    """Why a request is none of a program on this machine; empty where it may be one.
+
+    A browser sends the host that the page knows, and `Origin` with all but plain reads; a program sends neither.
+    """
+    hosts = headers.get_all("host", [])
+    if len(hosts) != 1 or not _is_ours(hosts[0].strip()):
+        return "the sandbox answers only to localhost and loopback addresses as Host"
+    origin = headers.get("origin")
+    if origin is not None and not _is_ours(origin.partition("://")[2]):
+        return "the sandbox answers no web page"
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return "the sandbox answers no web page"
+    return ""
 
 
 class _Server(ThreadingHTTPServer):
@@ -146,11 +172,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.send_error(413)
             return None
-        parts = urlsplit(self.path)
+        refused = _stranger(self.headers)
+        if refused:
+            self.close_connection = True
+            self.send_error(403, refused)
+            return None
+        target = self.path if self.path.startswith("/") else "/"  # not the `http://host/…` that proxies are sent
+        path, _, query = target.partition("#")[0].partition("?")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True)
+        except ValueError:
+            pairs = []
         return Request(
             method=self.command,
-            path=unquote(parts.path),
-            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            path=unquote(path),
+            query=dict(pairs),
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(int(length)),
         )

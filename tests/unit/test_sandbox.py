@@ -314,7 +314,7 @@ def test_rules_are_counted_down() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_rules_round_trip(kind: str) -> None:
     """What is written to disk is read back as the same rule."""
-    argument = ":3" if kind in ("status", "throttle", "delay") else ""
+    argument = ":300" if kind in ("status", "throttle", "delay") else ""
     rule = {"match": "x", "kind": f"{kind}{argument}", "times": 3, "skip": 1}
     assert Fault.parse(rule).dump() == rule
 
