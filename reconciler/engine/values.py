@@ -53,12 +53,12 @@ class Values:
         entry = self._entries.get(reference.address)
         if entry is None:
             return Unknown(reference.text)
-        if reference.path == ("id",) and entry.id is not None:
-            return entry.id
         for tree in (entry.spec, entry.computed):
             value = get(tree, reference.path)
             if value is not ABSENT and value is not None and not is_sealed(value):
                 return value
+        if reference.path == ("id",) and entry.id is not None:  # a provider may show another form of it as computed
+            return entry.id
         return Unknown(reference.text)
 
     def resolve(self, desired: Desired) -> Desired:

@@ -14,8 +14,8 @@ from reconciler.model import Json, Recorded, Stack, State
 from reconciler.plan import Action, Cost, Outcome, Plan, Report
 from reconciler.render import values
 from reconciler.render.diagnostics import diagnostic_line
-from reconciler.render.layout import Ink, table, wrap
-from reconciler.render.safe import block, finish, line, visible
+from reconciler.render.layout import Ink, table, widest, wrap
+from reconciler.render.safe import block, finish, line, pad, visible
 
 _RESULTS = (
     ("done", "Done", "green"),
@@ -235,7 +235,8 @@ def entry_text(entry: Recorded, *, color: bool) -> str:
 
 
 def _assignments(items: Mapping[str, Json], indent: str) -> list[str]:
-    return table([(line(name), f"= {values.value(item, 2000)}") for name, item in sorted(items.items())], indent=indent)
+    wide = widest((line(name) for name in items), 40)
+    return [f"{indent}{pad(line(name), wide)} = {values.value(item, 2000)}" for name, item in sorted(items.items())]
 
 
 # --- outputs, a file, a lock --------------------------------------------------------------------------------------

@@ -102,9 +102,9 @@ class Project:
 class Served:
     """`reconciler sandbox serve` in a process of its own, its clock forty times as fast as ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self._process = subprocess.Popen(
-            [*COMMAND, "sandbox", "serve", "--speed", "40"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+            [*COMMAND, "sandbox", "serve", "--speed", "40", *options], stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()

@@ -116,7 +116,7 @@ def test_the_state_is_a_table() -> None:
     assert "  neevcloud: neevcloud, org-1/prj-1" in text
     assert "  a        neevcloud  dep-1    ready\n" in text
     assert "deploy not finished since 2026-01-02T03:04:05Z: timed out" in text
-    assert '  url  = "https://x"' in text
+    assert '  url = "https://x"' in text
     assert text.endswith("2 deployments in the state.\n")
 
 
@@ -126,7 +126,7 @@ def test_one_entry_shows_flags_and_no_secret() -> None:
         replace(entry("a"), spec={"env": {"T": {"$digest": "hmac-sha256:00"}}, "n": 1}, computed={"id": "dep-1"}),
         color=False,
     )
-    assert "    env  = {T: (sensitive)}\n    n    = 1\n" in text
+    assert "    env = {T: (sensitive)}\n    n   = 1\n" in text
     assert "hmac" not in text
 
 
@@ -139,7 +139,7 @@ def test_lists_for_scripts() -> None:
 def test_outputs() -> None:
     """All with their names; one alone without quotes or whole as JSON, never cut."""
     outputs = {"b": [1, {"x": None}], "a": "https://x"}
-    assert output_text(outputs) == 'a  = "https://x"\nb  = [1, {x: null}]\n'
+    assert output_text(outputs) == 'a = "https://x"\nb = [1, {x: null}]\n'
     assert output_text(outputs, "a") == "https://x\n"
     assert output_text(outputs, "b") == '[1, {"x": null}]\n'
     assert output_text({"a": "x" * 9000}, "a") == "x" * 9000 + "\n"
