@@ -203,10 +203,19 @@ class Beginner:
         pending = prior.pending if prior is not None else None
         verb: Verb = pending.verb if pending is not None and pending.verb != "undeploy" else "deploy"
         live = self._live(step, prior)
-        self._make(step, verb, prior, live, live.id if live is not None else None)
+        self._make(step, verb, prior, live, live.id if live is not None else None, self._scaling(step, verb))
         if live is not None:
             step.status, step.health = live.status, live.health
         self._advance(step)
+
+    def _scaling(self, step: Step, verb: Verb) -> tuple[str, ...]:
+        """What an unfinished scale is about: it has several steps at some providers, and a run may have ended between
+        two of them."""
+        desired = step.job.desired
+        if verb != "scale" or desired is None:
+            return ()
+        schema = self._world.entries.schemas[desired.type]
+        return tuple(name for name in desired.spec if schema.attribute(name).change == "scale")
 
     def _adopt(self, step: Step, changes: tuple[str, ...]) -> None:
         live = self._live(step, None)

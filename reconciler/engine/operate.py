@@ -24,7 +24,7 @@ from reconciler.engine.scheduler import Owner
 from reconciler.engine.trouble import internal
 from reconciler.engine.values import agrees
 from reconciler.engine.world import World
-from reconciler.model import Health, Intent, Json, Live, Recorded
+from reconciler.model import HEALTH_KIND, Health, Intent, Json, Live, Recorded
 from reconciler.provider import (
     AccessError,
     Call,
@@ -205,13 +205,15 @@ class Operate:
                 self._finish(step, following)
 
     def next(self, step: Step) -> Next:
-        """The adapter's pure answer; a wait that must not act ends instead of calling."""
+        """The adapter's pure answer; a wait that must not act ends instead of calling, once nothing is under way."""
         following = step.lane.type.next(step.operation)
         waits_only = step.node.name == "wait" and (step.prior is None or step.prior.pending is None)
         if not isinstance(following, Next):
             raise TypeError(f"next gave {type(following).__name__}")
         if isinstance(following, Call) and (waits_only or (step.node.name == "wait" and following.creates)):
-            return Done(step.operation.live)
+            live = step.operation.live
+            settling = live is not None and not live.dormant and HEALTH_KIND[live.health] == "in"
+            return Wait("until it is ready", live.status) if live is not None and settling else Done(live)
         return following
 
     def send(self, step: Step, call: Call) -> None:

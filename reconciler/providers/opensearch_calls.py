@@ -25,6 +25,7 @@ from reconciler.providers import opensearch_memo as memory
 from reconciler.providers import opensearch_wire as wire_format
 from reconciler.providers.opensearch_api import Api, raced
 
+MOST_BLOCKED = 10
 _TAKEN = re.compile(r"already being used by a model group with ID: ([A-Za-z0-9_-]+)")
 
 
@@ -289,8 +290,10 @@ class Calls:
         try:
             self._api.delete("connectors", id_)
         except RejectedError as error:
-            if error.status != 409 or (names and op.verb == "undeploy"):
+            if error.status != 409:
                 raise
+            if names and op.verb == "undeploy":
+                return self._blocked(op, error, {"fresh": bool(op.memo.get("fresh"))})
             names = []  # somebody's model uses it: still ours, and tried again at the next change
         rest = [other for other in op.memo.get("strays") or () if other != id_]
         memo = {"strays": rest, "fresh": bool(op.memo.get("fresh"))}
@@ -302,8 +305,16 @@ class Calls:
         except RejectedError as error:
             if error.status != 409:
                 raise
-            return Reply(memo={"swept": False})  # a registration came late
+            return self._blocked(op, error, {"swept": False})  # a registration came late, or a search is behind
         return Reply(created={"group": ""})
+
+    def _blocked(self, op: Operation, error: RejectedError, memo: Mapping[str, Json]) -> Reply:
+        """Still in use, says a search that may not show yet that our model has gone: tried again a few looks later.
+        Raises the refusal once that has been long enough."""
+        times = int(op.memo.get("blocked") or 0) + 1
+        if times > MOST_BLOCKED:
+            raise error
+        return Reply(live=op.live, memo={**memo, "blocked": times})
 
     # --- finding ----------------------------------------------------------------------------------------------------
     def _find_group(self, op: Operation) -> Reply | Conflict | None:

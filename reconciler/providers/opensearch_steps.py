@@ -27,7 +27,7 @@ SETTLING = 8  # looks until a PUT is called done though no search shows it; an i
 MOST_DEPLOYS = 3
 MOST_CONFIRMS = 6
 MOST_UNDEPLOYS = 3
-MOST_SWEEPS = 3
+MOST_SWEEPS = 8
 _OVER = ("COMPLETED", "FAILED", "CANCELLED", "COMPLETED_WITH_ERROR", "EXPIRED", "UNREACHABLE")
 
 
@@ -297,6 +297,8 @@ def _undeploy(op: Operation) -> Next:
         return Call("delete")
     if retain:
         return Done(None)
+    if memo.get("blocked") and op.looks == 0:
+        return Wait("until nothing uses its surroundings any more")
     if ("group" in own or own_connectors(op)) and not memo.get("swept"):
         if int(memo.get("sweeps") or 0) >= MOST_SWEEPS:
             return Failed(f"model group {own.get('group')} still holds models, or they come back")
