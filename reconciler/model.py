@@ -1,4 +1,4 @@
-"""The values that a plan is made from: desired, live and prior state; frozen, without behaviour. What a plan is: `plan`.
+"""The values that a plan is made from: desired, live and prior state. Frozen, without behaviour; `plan` has the rest.
 
 Places that hold user data use plain JSON values (`Json`). Two leaves may stand inside a desired `spec` instead of a
 plain value: `Secret` (never printed, compared by digest) and `Unknown` (a reference that the plan can't resolve yet).

@@ -16,6 +16,7 @@ from reconciler.diagnostics import Diagnostic, FileError, ReconcilerError, State
 from reconciler.edge.backends.base import Backend, Base
 from reconciler.edge.backends.choose import SANDBOX, open_backend, state_folder
 from reconciler.edge.environment import Environment
+from reconciler.edge.files import ensure_folder
 from reconciler.edge.lock import describe
 from reconciler.edge.schemas import provider_types
 from reconciler.edge.store import LocalStore
@@ -202,7 +203,7 @@ class Workspace:
     def backend_of(self, stack: str) -> LocalStore:
         """The local state of another stack name in the same place."""
         call = self.invocation
-        folder = state_folder(self.document.data.get("state"), self.base_folder)
+        folder = self.state_folder
         return LocalStore(folder / SANDBOX if call.sandbox else folder, stack, call.environment, home=folder)
 
     def sandboxed(self) -> Workspace:
@@ -263,6 +264,7 @@ class Workspace:
         from reconciler.sandbox.mount import open_sandbox, transport
         from reconciler.sandbox.setup import prepare
 
+        ensure_folder(self.sandbox_folder, self.state_folder)
         sandbox = open_sandbox(self.sandbox_folder)
         prepared = prepare(sandbox, configs, stack)
         for line in prepared.created:
@@ -270,9 +272,14 @@ class Workspace:
         return prepared.configs, prepared.credentials, replace(wire, transport=transport(sandbox))
 
     @property
+    def state_folder(self) -> Path:
+        """The folder of local states."""
+        return state_folder(self.document.data.get("state"), self.base_folder)
+
+    @property
     def sandbox_folder(self) -> Path:
         """Where the simulators keep their data."""
-        return state_folder(self.document.data.get("state"), self.base_folder) / "sandbox" / "data"
+        return self.state_folder / SANDBOX / "data"
 
     def fetch(
         self, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], state: State | None

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.plan import Event
-from reconciler.render.layout import Ink
-from reconciler.render.safe import columns, harmless, line
+from reconciler.render.layout import Ink, widest
+from reconciler.render.safe import columns, harmless, line, pad
 from reconciler.render.values import duration
 from reconciler.render.view import SYMBOLS
 
@@ -52,7 +52,8 @@ class ProgressView:
     def lines(self, now: float, width: int) -> list[str]:
         """The live block: one line an action under way (the longest first), then a count; none wider than `width`."""
         longest = sorted(self._running.values(), key=lambda item: (item.since, item.event.address))
-        out = [self._line(item, now, width) for item in longest[:MOST_LINES]]
+        wide = widest((line(item.event.address, 60) for item in longest[:MOST_LINES]), 40)
+        out = [self._line(item, now, wide, width) for item in longest[:MOST_LINES]]
         if len(longest) > MOST_LINES:
             out.append(_clip(f"  … and {len(longest) - MOST_LINES} more under way", width))
         return [*out, _clip(self._count(), width)] if self._running else []
@@ -83,10 +84,10 @@ class ProgressView:
         status = f", the provider says {line(running.status, 60)}" if running.status else ""
         return harmless(f"{name} still under way after {duration(now - running.since)}{_step(event)}{status}")
 
-    def _line(self, item: _Running, now: float, width: int) -> str:
+    def _line(self, item: _Running, now: float, wide: int, width: int) -> str:
         event = item.event
-        left = f"{SYMBOLS[event.action]} {event.action:<8} {line(event.address, 60)}"
-        right = f"{duration(now - item.since)}"
+        left = f"{SYMBOLS[event.action]} {event.action:<8} {pad(line(event.address, 60), wide)}"
+        right = f"{duration(now - item.since):>5}"
         status = "  ".join(part for part in (line(event.step or "", 40), line(item.status, 40)) if part)
         text = _clip(harmless(f"{left}  {right}{'  ' + status if status else ''}"), width)
         return self._ink("cyan", text)

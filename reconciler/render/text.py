@@ -133,7 +133,7 @@ def _details(action: Action, ink: Ink, width: int) -> list[str]:
         out += [ink("yellow", row) for row in wrap(line(note, 1000), width, first="    ! ", rest="      ")]
     changes = view.shown(action)
     cost = values.cost(action.hourly_cost) if action.hourly_cost else ""
-    label = widest([*(item.path for item in changes), "cost" if cost else ""], 40)
+    label = widest([*(item.path for item in changes), "cost" if cost else ""], 48)
     before = widest((item.before for item in changes if item.before is not None and columns(item.before) <= 32), 32)
     for item in changes:
         out += _change(item, ink, label, before, width)
