@@ -182,8 +182,8 @@ class Live:
     desired side). `attributes` holds the spec attributes that the provider returned, by the schema's names and types;
     an attribute that it did not return is absent. `computed` holds what can be referenced beside those. A `dormant`
     object exists but serves nothing (an aligned model that is switched off, a registered model): not live, never
-    unmanaged. `status` and `reason` are the provider's own words: untrusted text. `extra` is the adapter's own, but for two
-    members that a file made of it may need: `declare` (the spec to write down) and `missing` (names it lacks).
+    unmanaged. `status` and `reason` are the provider's own words: untrusted text. `extra` is the adapter's own, but
+    for two members that a file made of it may need: `declare` (the spec to write down), `missing` (names it lacks).
     """
 
     id: str

@@ -147,6 +147,18 @@ class Workspace:
             read_value=read_value,
         )
 
+    @property
+    def given_variables(self) -> tuple[str, ...]:
+        """The words that gave variables, to be said again; values of sensitive ones are left out."""
+        declared, words = self.document.data.get("variables"), []
+        for name, value in assignments(self.invocation.var).items():
+            schema = declared.get(name) if isinstance(declared, Mapping) else None
+            hidden = not isinstance(schema, Mapping) or bool(schema.get("sensitive"))
+            words += ["--var", f"{name}={'…' if hidden else value}"]
+        for file in self.invocation.var_files:
+            words += ["--var-file", file]
+        return tuple(words)
+
     # --- the state --------------------------------------------------------------------------------------------------
     @cached_property
     def backend(self) -> Backend:

@@ -40,7 +40,8 @@ def workspace(
 
 def print_plan(
     run: Globals, plan: Plan, format_: str, *, max_bytes: int | None = None, drift: bool = False,
-    unmanaged: bool = False, saved_as: str | None = None, next_step: bool = True,
+    unmanaged: bool = False, saved_as: str | None = None, given: tuple[str, ...] = (),
+    next_step: bool = True,
 ) -> None:  # fmt: skip
     """The plan (or its drift) to stdout, in the chosen format."""
     console, command = run.console, run.called
@@ -55,11 +56,15 @@ def print_plan(
         if drift:
             text = drift_markdown(plan, max_bytes=max_bytes, command=command)
         else:
-            text = plan_markdown(plan, max_bytes=max_bytes, command=command, saved_as=saved_as)
+            text = plan_markdown(plan, max_bytes=max_bytes, command=command, saved_as=saved_as, given=given)
     elif format_ == "html":
         from reconciler.render.html import drift_html, plan_html
 
-        text = drift_html(plan, command=command) if drift else plan_html(plan, command=command, saved_as=saved_as)
+        text = (
+            drift_html(plan, command=command)
+            if drift
+            else plan_html(plan, command=command, saved_as=saved_as, given=given)
+        )
     elif drift:
         from reconciler.render.text import drift_text
 
@@ -68,7 +73,13 @@ def print_plan(
         from reconciler.render.text import plan_text
 
         text = plan_text(
-            plan, color=console.color_out, width=console.width, command=command, saved_as=saved_as, next_step=next_step
+            plan,
+            color=console.color_out,
+            width=console.width,
+            command=command,
+            saved_as=saved_as,
+            given=given,
+            next_step=next_step,
         )
     console.result(text)
 

@@ -27,10 +27,12 @@ details { border: 1px solid var(--line); border-radius: .4rem; padding: .4rem .8
 """
 
 
-def plan_html(plan: Plan, *, command: str = "reconciler", saved_as: str | None = None) -> str:
+def plan_html(
+    plan: Plan, *, command: str = "reconciler", saved_as: str | None = None, given: Sequence[str] = ()
+) -> str:
     """The whole plan as a page."""
     actions = view.active(plan)
-    step = view.next_step(plan, command=command, saved_as=saved_as)
+    step = view.next_step(plan, command=command, saved_as=saved_as, given=given)
     body = [
         *_top(plan, "Plan", view.summary(plan)),
         *_items("Cost", values.totals(plan.costs)),

@@ -33,7 +33,12 @@ class _Section:
 
 
 def plan_markdown(
-    plan: Plan, *, max_bytes: int | None = None, command: str = "reconciler", saved_as: str | None = None
+    plan: Plan,
+    *,
+    max_bytes: int | None = None,
+    command: str = "reconciler",
+    saved_as: str | None = None,
+    given: Sequence[str] = (),
 ) -> str:
     """The plan with a hidden marker by which a comment can be found and updated.
 
@@ -45,7 +50,7 @@ def plan_markdown(
         "",
         f"**{view.summary(plan)}**" + (" **REFUSED**" if plan.refused else ""),
     ]
-    step = view.next_step(plan, command=command, saved_as=saved_as)
+    step = view.next_step(plan, command=command, saved_as=saved_as, given=given)
     tail = f"{step.text} {markdown_code(step.command, limit=400)}" if step.command else step.text
     actions = view.active(plan)
     sections = [

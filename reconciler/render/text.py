@@ -36,11 +36,13 @@ def plan_text(
     full: bool = False,
     command: str = "reconciler",
     saved_as: str | None = None,
+    given: Sequence[str] = (),
     next_step: bool = True,
 ) -> str:
     """The whole plan. `full` also names unchanged and unmanaged deployments.
 
-    `command` is how the tool was called, for the line that can be pasted; `saved_as` the file that holds the plan.
+    `command` is how the tool was called, for the line that can be pasted; `saved_as` the file that holds the plan,
+    `given` the words that gave variables.
     Without `next_step` the last line is left out (an apply that goes on by itself).
     """
     ink = Ink(color)
@@ -56,7 +58,7 @@ def plan_text(
         _unreadable(plan.unreadable, ink, width),
         _refused(plan, ink, width),
         _summary(plan, ink),
-        _next(plan, ink, command, saved_as) if next_step else [],
+        _next(plan, ink, command, saved_as, given) if next_step else [],
     ]
     return _document(sections)
 
@@ -255,6 +257,6 @@ def _summary(plan: Plan, ink: Ink) -> list[str]:
     return out
 
 
-def _next(plan: Plan, ink: Ink, command: str, saved_as: str | None) -> list[str]:
-    step = view.next_step(plan, command=command, saved_as=saved_as)
+def _next(plan: Plan, ink: Ink, command: str, saved_as: str | None, given: Sequence[str]) -> list[str]:
+    step = view.next_step(plan, command=command, saved_as=saved_as, given=given)
     return [f"{step.text} {ink('bold', step.command)}".rstrip()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.diagnostics import Diagnostic
@@ -209,8 +209,9 @@ class Next:
     command: str = ""
 
 
-def next_step(plan: Plan, *, command: str, saved_as: str | None) -> Next:
-    """What the reader would do now. `command` is how the tool was called (`reconciler -f x.yaml`)."""
+def next_step(plan: Plan, *, command: str, saved_as: str | None, given: Sequence[str] = ()) -> Next:
+    """What the reader would do now. `command` is how the tool was called (`reconciler -f x.yaml`), `given` the words
+    that gave variables (`--var`, `replicas=3`): without them another plan would be made."""
     if plan.unreadable:
         return Next("Not everything could be read: nothing can be applied before that works.")
     if plan.refused:
@@ -219,11 +220,11 @@ def next_step(plan: Plan, *, command: str, saved_as: str | None) -> Next:
         return Next("Nothing to do.")
     if saved_as is not None:
         return Next("To do exactly this:", f"{command} apply {shlex.quote(line(saved_as, 4000))}")
-    words = typed(plan.options)
-    if plan.options.destroy:
+    words = [*(shlex.quote(line(word, 400)) for word in given), *typed(plan.options)]
+    if plan.options.destroy and not given:
         # `destroy` itself takes targets only.
         only_targets = words[::2] == ["--target"] * (len(words) // 2)
         words = ["destroy", *words] if only_targets else ["apply", "--destroy", *words]
     else:
-        words = ["apply", *words]
+        words = ["apply", *words] if not plan.options.destroy else ["apply", "--destroy", *words]
     return Next("To do this:", " ".join([command, *words]))

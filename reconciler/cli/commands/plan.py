@@ -49,7 +49,7 @@ def plan_command(
         save = out if out and not planned.plan.refused else None
         if save:
             write_plan(Path(run.folder, save), workflow.saved(planned))
-        print_plan(run, planned.plan, format_, max_bytes=max_bytes, saved_as=save)
+        print_plan(run, planned.plan, format_, max_bytes=max_bytes, saved_as=save, given=space.given_variables)
     if save:
         how = f"; to carry it out: {run.called} apply {shlex.quote(save)}" if format_ == "json" else ""
         run.console.say(f"saved the plan to {save}{how}")
