@@ -72,7 +72,6 @@ class DeploymentBuilder:
 
     def build(self, key: str, body: Mapping[str, Json]) -> Iterator[Desired]:
         """The instances of one entry; one that is wrong is complained about and left out."""
-        spans = SpecSpans(self.document.spans, key, "")
         templated = self.document.has_references("deployments", key)
         if "for_each" not in body:
             made = self._instance(key, key, body, None, templated)
@@ -80,6 +79,7 @@ class DeploymentBuilder:
                 yield made
             return
         self.looped.add(key)
+        spans = SpecSpans(self.document.spans, key, "")
         span = spans.place_in("for_each")
         value = self.interpolator.tree(
             body["for_each"],
@@ -117,15 +117,17 @@ class DeploymentBuilder:
         self._check(spec, kind, where, spans, provider, derived)
         lifecycle = self._lifecycle(body, defaults, kind, spans, where)
         timeouts = self._timeouts(body, defaults, spans, where)
-        probe = read_probe(
-            body,
-            defaults,
-            type_=kind.type.type,
-            probes=kind.type.capabilities.probes,
-            complain=lambda text, *path, hint="": self.complaints.error(
-                text, spans.place_in("probe", *path), address=where, hint=hint
-            ),
-        )
+        probe = None
+        if "probe" in body or "probe" in defaults:
+            probe = read_probe(
+                body,
+                defaults,
+                type_=kind.type.type,
+                probes=kind.type.capabilities.probes,
+                complain=lambda text, *path, hint="": self.complaints.error(
+                    text, spans.place_in("probe", *path), address=where, hint=hint
+                ),
+            )
         depends_on = body.get("depends_on")
         if depends_on:
             self.explicit[where] = depends_on
