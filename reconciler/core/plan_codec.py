@@ -15,7 +15,7 @@ from reconciler.core.plan_values import encode, literals
 from reconciler.core.probe import probe_to_json
 from reconciler.core.tree import marks
 from reconciler.diagnostics import Diagnostic, FileError
-from reconciler.model import Desired, Json, Secret
+from reconciler.model import HEALTH_KIND, Desired, Json, Secret
 from reconciler.plan import Action, Expected, Plan, PlanOptions
 
 __all__ = ["drift_to_json", "plan_from_file", "plan_to_file", "plan_to_json", "same_actions"]
@@ -30,7 +30,7 @@ def plan_to_file(plan: Plan, digest_key: str | None) -> dict[str, Json]:
     by which the applier could find them again.
     """
     touched = {change.address for change in plan.state_changes}
-    kept = [action for action in plan.actions if action.action != "none" or action.address in touched]
+    kept = [a for a in plan.actions if a.action != "none" or a.address in touched or _on_its_way(a)]
     problems = [
         Diagnostic(
             f"the plan can't be saved: {path} of {action.address} is a sensitive value without a reference",
@@ -60,6 +60,11 @@ def plan_to_file(plan: Plan, digest_key: str | None) -> dict[str, Json]:
             "secrets": _digests(kept, digest_key) if digest_key is not None else {},
         },
     }
+
+
+def _on_its_way(action: Action) -> bool:
+    """Whether an apply waits for it: then what it is to become belongs to the plan."""
+    return action.expected.health is not None and HEALTH_KIND[action.expected.health] == "in"
 
 
 def _execution(action: Action, *, with_desired: bool) -> dict[str, Json]:
