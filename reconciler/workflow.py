@@ -248,6 +248,7 @@ def apply(
 ) -> Applied | None:
     """Lock, plan by `source`, let it be approved, execute. None where it was not approved: nothing was changed."""
     from reconciler.engine.apply import apply as execute
+    from reconciler.engine.apply import incomplete
     from reconciler.engine.clock import SystemClock
     from reconciler.engine.ledger import run_started
     from reconciler.engine.recover import records
@@ -285,7 +286,10 @@ def apply(
                 parallelism=parallelism,
                 secrets=_secrets(space),
             )
-            backend.commit(report.state)
+            try:
+                backend.commit(report.state)
+            except StateError as error:
+                raise incomplete(error, "All that was done is in the journal, and the next run reads it.") from error
     return Applied(planned.plan, report, stop.signal)
 
 

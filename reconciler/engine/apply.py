@@ -62,8 +62,9 @@ def apply(
     what they tell is on disk.
 
     The plan's failures are in the report. Raises ReconcilerError where an action's provider is not connected, or can't
-    make the probe that an action asks for (nothing was done), IncompleteError where the journal can't be written any more, and whatever else `journal` or `emit`
-    raises: then the journal tells the next run where this one ended.
+    make the probe that an action asks for, or the journal can't be written before anything was sent (nothing was done),
+    IncompleteError where it can't be written any more, and whatever else `journal` or `emit` raises: then the journal
+    tells the next run where this one ended.
     """
     ledger = Ledger(state, journal, clock, run, sum(1 for action in plan.actions if action.action != "none"))
     entries = Entries(types=types, schemas=schemas, digest_key=state.digest_key, clock=clock)
@@ -91,21 +92,40 @@ def apply(
     for action in forgotten:
         emit(Event("started", action.address, "forget", id=action.id))
         emit(Event("done", action.address, "forget", id=action.id, elapsed=0.0))
-    if steps:
-        pool = workers(sum(lane.most for lane in lanes))
-        try:
-            owner = Owner(
-                lanes=lanes, workers=pool, clock=clock, ledger=ledger, emit=emit, stop=stop, parallelism=parallelism
-            )
-            owner.run(Operate(world, owner), steps)
-        except StateError as error:
-            rest = "What was under way is looked up by the next run; its intents are on disk."
-            raise IncompleteError(
-                *(replace(d, detail=f"{d.detail} {rest}".strip()) for d in error.diagnostics)
-            ) from error
-        finally:
-            pool.close()
-    return _report(plan, world, jobs, stop)
+    try:
+        if steps:
+            _run(steps, lanes, world, workers, emit, stop, parallelism)
+        return _report(plan, world, jobs, stop)
+    except StateError as error:
+        if not any(step.touched or step.intent_sent or step.asking == "flying" for step in steps):
+            raise  # nothing was sent yet
+        raise incomplete(error, "What was under way is looked up by the next run; its intents are on disk.") from error
+
+
+def _run(
+    steps: Sequence[Step],
+    lanes: Sequence[Lane],
+    world: World,
+    workers: Callable[[int], Workers],
+    emit: Callable[[Event], None],
+    stop: StopSignal,
+    parallelism: int,
+) -> None:
+    """All steps to their end, on threads of their own."""
+    pool = workers(sum(lane.most for lane in lanes))
+    try:
+        owner = Owner(
+            lanes=lanes, workers=pool, clock=world.clock, ledger=world.ledger, emit=emit, stop=stop,
+            parallelism=parallelism,
+        )  # fmt: skip
+        owner.run(Operate(world, owner), steps)
+    finally:
+        pool.close()
+
+
+def incomplete(error: StateError, rest: str) -> IncompleteError:
+    """The same failure to write, in a run that has done something already; `rest` says what that means."""
+    return IncompleteError(*(replace(d, detail=f"{d.detail} {rest}".strip()) for d in error.diagnostics))
 
 
 def anything_to_do(plan: Plan) -> bool:

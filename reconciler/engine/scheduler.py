@@ -226,13 +226,10 @@ class Owner:
         self._left -= 1
         job = step.job
         job.steps -= 1
-        bad = result not in ("done", "unchanged")
-        if job.result is None or (bad and job.result in ("done", "unchanged")):
-            late = result == "skipped" and job.result is not None
-            job.result, job.error = "failed" if late else result, error
+        _conclude(job, result, error)
         if not job.steps:
             self._finish(job, step)
-        elif not bad and result == "done":
+        elif result == "done":
             self.progress(step)
 
     def _finish(self, job: Job, step: Step) -> None:
@@ -339,6 +336,18 @@ class Owner:
         for step in self._steps.values():
             if step.phase == "blocked":
                 self.over(step, "skipped", _not_started(step))
+
+
+def _conclude(job: Job, result: Result, error: Diagnostic | None) -> None:
+    """What comes of an action whose steps end one after the other, in any order: one that was skipped after (or, where
+    a signal came, before the end of) one that did something is half an action, and that is no skipped one."""
+    before = job.result
+    if before is None:
+        job.result, job.error = result, error
+    elif before == "skipped" and result != "skipped":
+        job.result, job.error = ("failed" if result in ("done", "unchanged") else result), error or job.error
+    elif before in ("done", "unchanged") and result not in ("done", "unchanged"):
+        job.result, job.error = ("failed" if result == "skipped" else result), error
 
 
 def _needs(step: Step, failed: Step) -> Diagnostic:
