@@ -73,13 +73,19 @@ class Prober:
         assert desired.probe is not None
         step.op = replace(step.operation, live=live)
         step.status, step.health = live.status, live.health
-        step.probing = Probing(desired.probe, self._owner.now() + desired.probe.timeout)
+        probing = step.probing = Probing(desired.probe, self._owner.now() + desired.probe.timeout)
         step.lane.waiting.pop(step.address, None)
         self._rules.keep(step, "ready, but its probe was not answered yet")
         if self._owner.stopping:
             self._rules.interrupt(step)
         else:
+            self._owner.at(probing.until + step.lane.timeout, lambda: self._give_up(step, probing))
             self._ask(step)
+
+    def _give_up(self, step: Step, probing: Probing) -> None:
+        """A provider that lets no request through (throttled without end) must not hold the step for ever."""
+        if step.phase == "running" and step.probing is probing:
+            self._rules.fail(step, _no_answer(step, probing, "it could not be asked"))
 
     def answered(self, step: Step, probed: Probed) -> None:
         """Something came back."""
@@ -130,7 +136,7 @@ class Prober:
 
 def _no_answer(step: Step, probing: Probing, last: str) -> Diagnostic:
     probe = probing.probe
-    times = "once" if probing.tries == 1 else f"{probing.tries} times"
+    times = {0: "without an answer", 1: "once"}.get(probing.tries, f"{probing.tries} times")
     return Diagnostic(
         summary=f"{step.name} is ready but does not answer: {last}",
         address=step.address,

@@ -149,7 +149,7 @@ class OpenSearch(Simulator):
             case ["models", id_, "_undeploy"]:
                 return {"POST": lambda: models.undeploy([id_])}
             case ["models", id_, "_predict"]:
-                return {"POST": lambda: self._predict(id_, _body(request))}
+                return {"POST": lambda: models.predict(id_, _body(request))}
             case ["models", id_] if not id_.startswith("_"):
                 put = lambda: models.put(id_, _body(request))  # noqa: E731
                 return {"DELETE": lambda: models.delete(id_), "PUT": put, "GET": lambda: models.get(id_)}
@@ -223,13 +223,6 @@ class OpenSearch(Simulator):
         if not ids:
             raise Refused(400, "illegal_argument_exception", "Must set specific model ids to undeploy")
         return self._models.undeploy(ids, nodes or None)
-
-    def _predict(self, id_: str, body: Mapping[str, Json]) -> Json:
-        """A remote model takes `parameters`, a local one texts."""
-        remote = self._models.get(id_)["algorithm"] == "REMOTE"
-        if remote and not isinstance(body.get("parameters"), dict):
-            raise Refused(400, "illegal_argument_exception", "Invalid payload: no parameters")
-        return self._models.predict(id_)
 
     # --- groups -------------------------------------------------------------------------------------------------------
     def _register_group(self, body: Mapping[str, Json]) -> Json:

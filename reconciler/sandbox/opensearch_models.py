@@ -356,8 +356,11 @@ class Models:
         return {"_index": self.index.name, "_id": id_, "result": "deleted", "forced_refresh": True}
 
     # --- using ------------------------------------------------------------------------------------------------------
-    def predict(self, id_: str) -> dict[str, Json]:
-        """POST models/{id}/_predict: a use, which pushes a TTL on; with the knob `auto_deploy` it also deploys."""
+    def predict(self, id_: str, body: Mapping[str, Json]) -> dict[str, Json]:
+        """POST models/{id}/_predict: a use, which pushes a TTL on; with the knob `auto_deploy` it also deploys.
+
+        A remote model takes `parameters`.
+        """
         source = self.index.get(id_)
         if source is None:
             raise no_model()
@@ -371,6 +374,8 @@ class Models:
             self.deploy(id_, {})
         elif still_fails(self._world, float(source.get("last_deployed_time") or 0) / 1000):
             raise Refused(500, "status_exception", "Error from remote service: the model is still loading")
+        elif source["algorithm"] == "REMOTE" and not isinstance(body.get("parameters"), dict):
+            raise Refused(400, "illegal_argument_exception", "Invalid payload: no parameters")
         else:
             self.index.forget_future(id_)
             self._expire(id_, self._world.now(), self.index.extra(id_, "ttl"))

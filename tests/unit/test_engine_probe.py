@@ -10,7 +10,7 @@ import pytest
 from reconciler.diagnostics import ReconcilerError
 from reconciler.model import Pending, Probe, Secret
 from reconciler.plan import Plan
-from reconciler.provider import Problem, UnreachableError
+from reconciler.provider import Problem, ThrottledError, UnreachableError
 from tests.support.engine_runs import CREATE_FIRST, Bench, outcome, results, want
 from tests.support.fake_provider import FakeProvider, KilledError, MemoryJournal
 from tests.support.probing import AnsweringProvider, answering, probed
@@ -159,6 +159,17 @@ def test_a_scale_after_an_unanswered_deploy_ends_with_the_probe() -> None:
     provider.always = (200, "")
     bench.run(probed("base", replicas=2))
     assert quiet(bench.plan(probed("base", replicas=2)))
+
+
+def test_throttled_without_end_it_is_given_up() -> None:
+    """A provider that never lets the probe through does not hold the run for ever."""
+    bench, provider = failing()
+    provider.always = ThrottledError("fake: slow down", provider="fake", status=429, retry_after=5.0)
+    report = bench.run(probed("base"))
+    assert results(report) == {"base": "failed"}
+    entry = report.state.deployments["base"]
+    assert entry.pending is not None
+    assert "it could not be asked" in entry.pending.cause
 
 
 def test_secrets_of_the_spec_are_hidden() -> None:
