@@ -25,6 +25,7 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
+_SCALARS = frozenset((str, int, float, bool, type(None)))  # most of what stands in a tree: told apart first
 
 
 def step(path: str, part: Part) -> str:
@@ -100,12 +101,10 @@ def marks(tree: Json) -> Iterator[Secret | Unknown]:
     """Every Secret and Unknown leaf."""
     if isinstance(tree, Secret | Unknown):
         yield tree
-    elif isinstance(tree, Mapping):
-        for item in tree.values():
-            yield from marks(item)
-    elif isinstance(tree, list):
-        for item in tree:
-            yield from marks(item)
+    elif isinstance(tree, Mapping | list):
+        for item in tree if isinstance(tree, list) else tree.values():
+            if item.__class__ not in _SCALARS:
+                yield from marks(item)
 
 
 def marked(tree: Json) -> bool:
@@ -119,6 +118,8 @@ def has_unknown(tree: Json) -> bool:
 
 def plain(tree: Json) -> Json:
     """The tree with secrets in clear (it must never leave memory); Unknown leaves stay."""
+    if tree.__class__ in _SCALARS:
+        return tree
     if isinstance(tree, Secret):
         return tree.value
     if isinstance(tree, Mapping):

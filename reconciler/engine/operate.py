@@ -373,7 +373,8 @@ class Operate:
         if step.intent is not None:
             self.world.ledger.close(step.intent.id, result)
             step.intent = None
-            self._beginner.mark(step)
+            if step.phase != "over":  # another creating call may follow
+                self._beginner.mark(step)
 
     def _note(self, step: Step, live: Live | None) -> None:
         if live is not None:
