@@ -28,7 +28,7 @@ demo: $(STAMP)
 	@$(BIN)/python examples/demo.py $(BIN)/reconciler
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

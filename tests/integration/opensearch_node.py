@@ -164,14 +164,8 @@ class Node(Cluster):
             self._process = None
 
     def stop(self) -> None:
-        """End it and remove its data."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        self._process = None
+        """End it and remove its data, so there is nothing that it would have to put in order first."""
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def versions(self) -> str:

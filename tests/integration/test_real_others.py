@@ -81,19 +81,25 @@ def test_hundreds_of_models_are_all_seen(real: RealProject) -> None:
     real.declare({"chat": real.own()})
     real.apply()
     before = real.plan()["summary"]["unmanaged"]
-    group = real.group_by_hand(real.named("crowd"))
-    first, connector = real.by_hand(real.named("crowd"), group=group)
-    body = {"name": real.named("crowd"), "function_name": "remote", "connector_id": connector, "model_group_id": group}
+    name = real.named("crowd")
+    first, connector = real.by_hand(name, group=real.group_by_hand(name))
+    body = {"name": name, "function_name": "remote", "connector_id": connector}
+
+    def fill(group: str) -> None:  # two registrations at once in one group conflict
+        for _ in range(105):
+            real.made("POST", "models/_register", {**body, "model_group_id": group})
+
     with ThreadPoolExecutor(4) as pool:
-        made = [pool.submit(real.made, "POST", "models/_register", body) for _ in range(410)]
-    assert all(one.result()["model_id"] for one in made)
+        list(pool.map(fill, [real.group_by_hand(f"{name}-{i}") for i in range(4)]))
     real.made("POST", f"models/{first}/_deploy", {})
     real.settled()
     # what is registered but not deployed is not live; the newest are on the third page
     listed = real.run("import", "--generate", "opensearch").ended(0).out
     assert first in listed
     assert real.plan()["summary"]["unmanaged"] == before + 1
-    last = real.made("POST", "models/_register", body)["model_id"]
+    last = real.made("POST", "models/_register", {**body, "model_group_id": real.group_by_hand(f"{name}-5")})[
+        "model_id"
+    ]
     real.declare({"chat": real.own(), "last": {"model_id": last}})
     real.apply()
     real.settled()
