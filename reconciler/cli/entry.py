@@ -53,8 +53,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _interrupted(word: str, code: int) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # we are leaving: a second Ctrl-C has nothing left to stop
+        signal.signal(number, signal.SIG_IGN)
     try:
-        sys.stderr.write(f"\n{word}; nothing was being changed\n")
+        sys.stderr.write(f"{word}; nothing was being changed\n")
     except (OSError, ValueError):
         return code
     return code

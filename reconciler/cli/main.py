@@ -14,7 +14,7 @@ import click
 
 from reconciler.cli.console import LEVELS, Console
 from reconciler.cli.context import Globals, Group
-from reconciler.cli.exits import SIGINT, USAGE
+from reconciler.cli.exits import USAGE
 from reconciler.diagnostics import Diagnostic, ReconcilerError, UsageError
 
 # name -> (module, one line for the list); the order is the order of a day's work
@@ -124,7 +124,7 @@ def _version(ctx: click.Context, wanted: bool) -> None:
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code. Errors are printed, a bug is said to be one."""
+    """Run one command line; the exit code. Errors are printed, a bug is said to be one. Raises KeyboardInterrupt."""
     console = Console()
     sandboxed, rest = _sandbox_flag(arguments)
     try:
@@ -134,9 +134,8 @@ def invoke(arguments: Sequence[str]) -> int:
         return USAGE
     except click.UsageError as error:
         return _usage(console, error)
-    except click.Abort:  # click's name for Ctrl-C; it has written a line end
-        console.say("interrupted; nothing was being changed")
-        return SIGINT
+    except click.Abort:  # click's name for Ctrl-C
+        raise KeyboardInterrupt from None
     except ReconcilerError as error:
         console.complain(*error.diagnostics)
         return error.exit_code
