@@ -6,11 +6,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint format golden bench clean
+.PHONY: help setup demo test soak lint format golden bench clean
 
 help:
 	@echo "make demo    plan, apply, change, drift and destroy on the built-in sandbox (no credentials)"
 	@echo "make test    run the tests"
+	@echo "make soak    the long fault campaign: RUNS=5000 SEED=1"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make golden  write the golden files anew (then read the diff)"
 	@echo "make bench   measure speed and memory against the floors"
@@ -29,6 +30,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+RUNS ?= 5000
+SEED ?= 1
+soak: $(STAMP)
+	$(BIN)/python -m tests.crash.campaign --runs $(RUNS) --seed $(SEED)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

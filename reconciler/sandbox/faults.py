@@ -20,7 +20,9 @@ KINDS = (
     "cut_after",  # everything is done, then the connection breaks without an answer
     "timeout",  # everything is done, the answer never comes
     "html",  # a 200 with a web page instead of the answer; the effect has happened
+    "page",  # page:502        a web page with that error status, as a proxy gives it; no effect
     "empty",  # a 200 with nothing in it; the effect has happened
+    "garbage",  # a 200 that says JSON and is none; the effect has happened
     "truncate",  # a 200 whose JSON ends in the middle; the effect has happened
     "redirect",  # a 302 to another host, no effect
 )
@@ -71,7 +73,7 @@ class Fault:
     @property
     def acts(self) -> bool:
         """Whether the simulator still does what was asked."""
-        return self.kind in ("delay", "cut_after", "timeout", "html", "empty", "truncate")
+        return self.kind in ("delay", "cut_after", "timeout", "html", "empty", "garbage", "truncate")
 
 
 def pick(faults: list[Fault], line: str) -> Fault | None:

@@ -208,6 +208,11 @@ def _spoilt(fault: Fault, answer: Response) -> Response | Broken:
         case "html":
             page = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
             return Response(200, page, {"content-type": "text/html"})
+        case "page":
+            page = "<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Sorry</h1></body></html>"
+            return Response(int(fault.number), page, {"content-type": "text/html"})
+        case "garbage":
+            return Response(200, b'{"status": ready,, }', {"content-type": "application/json"})
         case "empty":
             return Response(200, b"", {"content-type": "application/json"})
         case _:

@@ -2,7 +2,8 @@
 
 Each run is a random small stack and a random change of it, applied by real processes against simulators in a process of
 their own, while everything goes wrong that can; then it is applied in peace until it is done, and what stands at the
-simulators is compared with what an undisturbed run of the same story leaves.
+simulators is compared with what an undisturbed run of the same story leaves. Journal points at which no run happened to
+be killed are aimed at in further runs.
 """
 
 from __future__ import annotations
@@ -12,46 +13,49 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from random import Random
 
+from tests.support import campaign_stories
 from tests.support.campaign_child import SPOILERS, TYPES
 from tests.support.campaign_run import Lane, Run, Tally
 
 PER_SEED = 1_000_000  # run number n of campaign s has the seed s * PER_SEED + n
+PROVIDERS = tuple(TYPES.values())
+RECORDS = ("IntentWritten", "IntentClosed", "EntrySet", "EntryRemoved")
+CELLS = [(f"{when} {record}", type_) for record in RECORDS for when in ("before", "torn", "after")
+         for type_ in PROVIDERS]  # fmt: skip
+SABOTAGES = ("no-intents", "blind-retries", "no-outcomes")
+Job = tuple[int, str]  # a run's seed, and the journal point that it is aimed at, if any
+Tell = Callable[[Tally, Tally], None]
 
 
-def seeds_of(seed: int, runs: int) -> range:
-    """The seeds of a campaign's runs."""
-    return range(seed * PER_SEED, seed * PER_SEED + runs)
+def jobs_of(seed: int, runs: int) -> list[Job]:
+    """The runs of a campaign. The type of provider that has a part for certain goes round with the seed."""
+    return [(number, "") for number in range(seed * PER_SEED, seed * PER_SEED + runs)]
 
 
-def campaign(
-    seeds: Iterable[int], lanes: int = 4, sabotage: str = "", tell: Callable[[Tally, Tally], None] | None = None
-) -> Tally:
-    """Play these seeds on some lanes side by side. `tell` hears of each run, and of all so far."""
-    total, guard, left = Tally(), threading.Lock(), iter(seeds)
+def campaign(jobs: Iterable[Job], lanes: Sequence[Lane], sabotage: str = "", tell: Tell | None = None) -> Tally:
+    """Play these runs on the lanes side by side. `tell` hears of each run, and of all so far."""
+    total, guard, left = Tally(), threading.Lock(), iter(jobs)
 
-    def take() -> Iterator[int]:
+    def take() -> Iterator[Job]:
         while True:
             with guard:
-                seed = next(left, None)
-            if seed is None:
+                job = next(left, None)
+            if job is None:
                 return
-            yield seed
+            yield job
 
-    def work() -> None:
-        lane = Lane()
-        try:
-            for seed in take():
-                tally = _play(seed, lane, sabotage)
-                with guard:
-                    total.add(tally)
-                    if tell is not None:
-                        tell(tally, total)
-        finally:
-            lane.close()
+    def work(lane: Lane) -> None:
+        for seed, aim in take():
+            tally = _play(seed, lane, sabotage, aim)
+            with guard:
+                total.add(tally)
+                if tell is not None:
+                    tell(tally, total)
 
-    threads = [threading.Thread(target=work) for _ in range(lanes)]
+    threads = [threading.Thread(target=work, args=(lane,)) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -59,18 +63,41 @@ def campaign(
     return total
 
 
-def _play(seed: int, lane: Lane, sabotage: str) -> Tally:
+def _play(seed: int, lane: Lane, sabotage: str, aim: str) -> Tally:
     try:
-        return Run(seed, lane, sabotage).play()
+        return Run(seed, lane, sabotage, aim).play()
     except Exception:  # noqa: BLE001 - whatever it is, it is told with the seed, and the campaign goes on
         return Tally(runs=1, unfinished=1, problems=[f"PROBLEM of seed {seed}: {traceback.format_exc()}"])
+
+
+def missed(total: Tally, types: Sequence[str] = PROVIDERS) -> list[tuple[str, str]]:
+    """Journal points by provider at which nobody was killed."""
+    return [cell for cell in CELLS if cell[1] in types and not total.cells[cell]]
+
+
+def aimed(cells: Iterable[tuple[str, str]], seed: int, each: int = 2) -> list[Job]:
+    """Runs for these points, from seeds whose stories pass them."""
+    jobs = []
+    for point, type_ in cells:
+        verbs = {"undeploy"} if point.endswith("EntryRemoved") else {"deploy", "replace"}
+        first = seed * PER_SEED + PER_SEED // 2 + PROVIDERS.index(type_)
+        fit = (number for number in range(first, first + PER_SEED // 2, len(PROVIDERS)) if _has(number, type_, verbs))
+        jobs += [(next(fit), f"{point}@{type_}") for _ in range(each)]
+    return jobs
+
+
+def _has(seed: int, type_: str, verbs: set[str]) -> bool:
+    story = campaign_stories.draw(Random(seed), type_)
+    return not story.destroy and any(
+        verb in verbs for address, verb in story.verbs.items() if TYPES[address[0]] == type_
+    )
 
 
 def table(total: Tally) -> str:
     """Kills by journal point and provider."""
     points = sorted({point for point, _ in total.cells})
-    lines = ["killed at".ljust(26) + "".join(type_.rjust(13) for type_ in TYPES.values())]
-    lines += [point.ljust(26) + "".join(str(total.cells[point, type_]).rjust(13) for type_ in TYPES.values())
+    lines = ["killed at".ljust(26) + "".join(type_.rjust(13) for type_ in PROVIDERS)]
+    lines += [point.ljust(26) + "".join(str(total.cells[point, type_]).rjust(13) for type_ in PROVIDERS)
               for point in points]  # fmt: skip
     return "\n".join(lines)
 
@@ -80,12 +107,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="the seed of a single run, as a failure names it")
+    parser.add_argument("--aim", default="", help="with --only: the journal point that it was aimed at")
     parser.add_argument("--lanes", type=int, default=4, help="runs side by side")
     parser.add_argument(
-        "--sabotage", default="", choices=["", *SPOILERS], help="take out a promise: it must be noticed"
+        "--sabotage", default="", choices=["", *SPOILERS], help="take out a promise; it must show"
     )
     given = parser.parse_args(arguments)
-    seeds = [given.only] if given.only is not None else seeds_of(given.seed, given.runs)
+    alone = given.only is not None
+    jobs = [(given.only, given.aim)] if alone else jobs_of(given.seed, given.runs)
     began = time.monotonic()
 
     def tell(one: Tally, total: Tally) -> None:
@@ -95,12 +124,21 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(f"{total} ({time.monotonic() - began:.0f} s)\n")
         sys.stdout.flush()
 
-    total = campaign(seeds, min(given.lanes, len(seeds)), given.sabotage, tell)
+    lanes = [Lane() for _ in range(min(given.lanes, len(jobs)))]
+    try:
+        total = campaign(jobs, lanes, given.sabotage, tell)
+        if not alone and not given.sabotage:
+            total.add(campaign(aimed(missed(total), given.seed), lanes, "", tell))
+    finally:
+        for lane in lanes:
+            lane.close()
     faults = ", ".join(f"{kind} {number}" for kind, number in sorted(total.kinds.items()))
     codes = ", ".join(f"{code}: {number}" for code, number in sorted(total.codes.items()))
     sys.stdout.write(f"faults: {faults}\nexit codes of disturbed commands: {codes}\n{table(total)}\n")
+    never = [] if alone or given.sabotage else missed(total)
+    sys.stdout.write(f"never killed at {never}\n" if never else "")
     sys.stdout.write(f"{time.monotonic() - began:.0f} s\n{total}\n")
-    return 1 if total.bad else 0
+    return 1 if total.bad or never else 0
 
 
 if __name__ == "__main__":

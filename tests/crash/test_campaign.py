@@ -1,0 +1,51 @@
+"""CI's share of the fault campaign: nothing doubled, nothing lost, no state that lies; and it would notice if so.
+
+The runs are shared out by the provider type that has a part in them for certain, so that workers can share them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.crash.campaign import PROVIDERS, SABOTAGES, aimed, campaign, jobs_of, missed, table
+from tests.support.campaign_run import Lane
+
+SEED = 1
+RUNS = 500  # of all provider types together
+CONTROLS = 12
+
+
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[list[Lane]]:
+    running = [Lane(), Lane()]
+    yield running
+    for lane in running:
+        lane.close()
+
+
+@pytest.mark.timeout(480)
+@pytest.mark.parametrize("type_", PROVIDERS)
+def test_nothing_is_lost_doubled_or_told_wrongly(
+    type_: str, lanes: list[Lane], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever goes wrong in an apply, runs without faults end it as if nothing had; killed at every journal point."""
+    mine = [job for job in jobs_of(SEED, RUNS) if job[0] % len(PROVIDERS) == PROVIDERS.index(type_)]
+    total = campaign(mine, lanes)
+    total.add(campaign(aimed(missed(total, [type_]), SEED), lanes))
+    with capsys.disabled():
+        print(f"\n{type_}: {total}")  # noqa: T201 - the campaign's last line
+    assert total.problems == [], "\n".join(total.problems)
+    assert total.bad == 0, str(total)
+    assert missed(total, [type_]) == [], table(total)
+    assert total.faults > len(mine)
+    assert total.kills > len(mine) // 4
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("sabotage", SABOTAGES)
+def test_the_campaign_would_notice(sabotage: str, lanes: list[Lane]) -> None:
+    """With intents not written, creates retried blindly or outcomes not kept, it reports doubled or lost ones."""
+    total = campaign(jobs_of(SEED + 2, CONTROLS), lanes, sabotage)
+    assert total.doubled + total.lost > 0, str(total)

@@ -1,0 +1,314 @@
+"""One run of the fault campaign: a story told in peace, told again with trouble, mended without, and compared.
+
+`Lane` is a server and a forking process; lanes run side by side. All that a run does follows from its seed, but for
+what a random moment or the machine's load makes of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import urllib.error
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.support import campaign_judge as judge
+from tests.support import campaign_stories, campaign_trouble
+from tests.support.campaign_child import TYPES, CampaignCommands, Spoil
+from tests.support.campaign_stories import Story
+from tests.support.campaign_trouble import Trouble
+from tests.support.crash import CREDENTIALS, Ended, Place, Running, Server, environment
+from tests.support.crash_cases import KNOBS, LIVE, SETTINGS, stack
+
+CALM = {"lag": 0.0, "shuffle": False, "fail_deploys": 0, "token_seconds": 3600.0, "latency": 0.0}
+LEGAL = {0, 1, 3, 130, 143, -signal.SIGKILL}
+PATIENCE = 4.0  # seconds after which a disturbed command is asked to end, as a deploy may never get ready
+GIVE_UP = 60.0
+MENDS = 3
+LOGIN = {"NEEVCLOUD_EMAIL": "sandbox@example.invalid", "NEEVCLOUD_PASSWORD": "sandbox-password"}
+
+
+@dataclass
+class Tally:
+    """What happened in one run, or in all."""
+
+    runs: int = 0
+    faults: int = 0
+    kills: int = 0
+    signals: int = 0
+    doubled: int = 0
+    lost: int = 0
+    untruthful: int = 0
+    unfinished: int = 0
+    cells: Counter[tuple[str, str]] = field(default_factory=Counter)  # killed at (journal point, provider type)
+    kinds: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        for name in ("runs", "faults", "kills", "signals", "doubled", "lost", "untruthful", "unfinished"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for mine, theirs in ((self.cells, other.cells), (self.kinds, other.kinds), (self.codes, other.codes)):
+            mine.update(theirs)  # type: ignore[arg-type]
+        self.problems += other.problems
+
+    @property
+    def bad(self) -> int:
+        return self.doubled + self.lost + self.untruthful + self.unfinished
+
+    def __str__(self) -> str:
+        return (
+            f"{self.runs} runs, {self.faults} faults, {self.kills} kills, {self.signals} other signals: "
+            f"doubled {self.doubled}, lost {self.lost}, untruthful states {self.untruthful}, "
+            f"unfinished {self.unfinished}"
+        )
+
+
+class Lane:
+    """A pair of processes that one run after the other uses."""
+
+    def __init__(self) -> None:
+        self.server, self.commands = Server(), CampaignCommands()
+        self.folder = Path(tempfile.mkdtemp(prefix="campaign-"))
+
+    def close(self) -> None:
+        self.server.close()
+        self.commands.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Run:
+    """One seed. `sabotage` takes a promise out of the product in the disturbed commands (negative controls); `aim` is
+    a journal point at which the first of them is killed, whatever the seed says."""
+
+    def __init__(self, seed: int, lane: Lane, sabotage: str = "", aim: str = "") -> None:
+        self.seed, self.lane, self.sabotage, self.aim = seed, lane, sabotage, aim
+        self.random = Random(seed)
+        self.focus = list(TYPES.values())[seed % 4]
+        self.tally = Tally(runs=1)
+        self.history: list[str] = []
+        self.story: Story = campaign_stories.draw(self.random, self.focus)
+        folder = lane.folder / f"{seed}" / "stack"
+        folder.mkdir(parents=True)
+        self.place = Place(folder, lane.server, lane.commands, f"r{seed}")
+        login = self.story.login and "neevcloud" in self.story.types
+        self.variables = environment(**LOGIN) if login else environment()
+        if login:
+            del self.variables["NEEVCLOUD_ACCESS_TOKEN"]
+
+    def play(self) -> Tally:
+        """All of it."""
+        self.lane.commands.spoils, self.lane.commands.variables = (), self.variables
+        self.history.append(f"seed {self.seed}: {self.story.told()}")
+        self._lay_out()
+        restore = self.place.snapshot()
+        before = judge.ids(self.place)
+        began = time.monotonic()
+        points = self._calm("undisturbed", self._apply_line(), points=True).points
+        usual = time.monotonic() - began
+        wanted, said = judge.things(self.place), judge.told(self.place)
+        restore()
+        for _ in range(self.random.choice([1, 1, 2, 3])):
+            trouble = campaign_trouble.draw(self.random, self.story.types, self.focus, points, usual)
+            self._disturb(self._directed() if self.sabotage or self.aim else trouble)
+            self.aim = ""
+            for problem in judge.unknown(self.place, before):
+                self._problem("untruthful", f"right after it: {problem}")
+        judge.hurry(self.place)
+        self._mend()
+        self._judge(wanted, said, before)
+        shutil.rmtree(self.place.folder.parent, ignore_errors=True)
+        return self.tally
+
+    # --- in peace -----------------------------------------------------------------------------------------------------
+    def _lay_out(self) -> None:
+        place, story = self.place, self.story
+        for type_ in story.types:
+            place.control("PUT", type_, "knobs", {**KNOBS[type_], **CALM})
+            place.control("POST", type_, "presuppose", {"specs": story.specs(type_), "settings": SETTINGS[type_]})
+        if story.before:
+            place.write(stack(place, story.before))
+            self._calm("laid out", ["apply", "--auto-approve"])
+        for address in story.unknown:
+            self._calm("forgotten", ["state", "rm", address])
+        place.write(stack(place, story.after))
+
+    def _apply_line(self) -> list[str]:
+        if self.story.destroy:
+            return ["destroy", "--auto-approve"]
+        return ["apply", "--auto-approve", "--allow-undeploys", "99", "--parallelism", str(self.story.parallelism)]
+
+    def _calm(self, what: str, line: Sequence[str], *, points: bool = False) -> Ended:
+        ended = self.place.run(*line, points=points)
+        assert ended.code == 0, f"seed {self.seed}: {what}: {self.story.told()}: {ended}"
+        return ended
+
+    def _directed(self) -> Trouble:
+        """The harm that is asked for: at a point, or what the promise heals that was taken out."""
+        if self.aim:
+            return Trouble(aim=(self.aim, 0))
+        creates = campaign_trouble.CREATES[self.focus]
+        match self.sabotage:
+            case "no-intents":
+                return Trouble(in_flight=(self.focus, creates))
+            case "blind-retries":
+                return Trouble(faults={self.focus: [{"match": creates, "kind": "cut_after", "times": 1}]})
+            case _:
+                return Trouble(aim=(f"after IntentClosed@{self.focus}", 0))
+
+    # --- with trouble -------------------------------------------------------------------------------------------------
+    def _disturb(self, trouble: Trouble) -> None:
+        self.history.append(f"trouble: {trouble.told()}")
+        place = self.place
+        rules = {type_: list(rules) for type_, rules in trouble.faults.items()}
+        if trouble.in_flight:
+            type_, match = trouble.in_flight
+            rules[type_] = [{"match": match, "kind": "delay:3"}]
+        for type_ in place.worlds:
+            place.control("PUT", type_, "knobs", trouble.knobs.get(type_, {}))
+            place.control("POST", type_, "faults", rules.get(type_, []))
+        spoils: list[Spoil] = [*trouble.spoils, *([(self.sabotage, 0, 0)] if self.sabotage else [])]
+        self.lane.commands.spoils = spoils
+        running = self.lane.commands.start(
+            place.folder, *self._apply_line(), points=True, target=trouble.aim, harm=trouble.harm
+        )
+        with self._meanwhile(trouble, running):
+            ended = running.wait()
+        self.lane.commands.spoils = ()
+        self._count(trouble, rules, ended)
+        self.history.append(str(ended))
+        if ended.code not in LEGAL:
+            self._problem("unfinished", f"exit code {ended.code}")
+        if "Traceback" in ended.err or "internal error" in ended.err:
+            self._problem("unfinished", "an internal error")
+        self._keeps_secrets(ended)
+        for type_ in place.worlds:
+            place.control("DELETE", type_, "faults")
+            place.control("PUT", type_, "knobs", {**KNOBS[type_], **CALM})
+
+    @contextlib.contextmanager
+    def _meanwhile(self, trouble: Trouble, running: Running) -> Iterator[None]:
+        """Signals, kills and vanishing while a command runs, each by a thread of its own."""
+        over = threading.Event()
+
+        def send(after: float, name: str) -> None:
+            if not over.wait(after):
+                with contextlib.suppress(ProcessLookupError):
+                    running.kill(signal.Signals[name])
+                    self.tally.signals += name != "SIGKILL"
+
+        def in_flight(type_: str) -> None:
+            while not over.wait(0.005):
+                if not self.place.world(type_)["faults"]:  # used up: the simulator has acted
+                    send(0.0, "SIGKILL")
+                    return
+
+        timers = [*trouble.signals, (PATIENCE, "SIGTERM"), (GIVE_UP, "SIGABRT")]
+        threads = [threading.Thread(target=send, args=timer) for timer in timers]
+        if trouble.in_flight:
+            threads.append(threading.Thread(target=in_flight, args=trouble.in_flight[:1]))
+        if trouble.vanish:
+            type_, after = trouble.vanish
+            threads.append(threading.Thread(target=lambda: over.wait(after) or self._vanish(type_)))
+        for thread in threads:
+            thread.start()
+        yield
+        over.set()
+        for thread in threads:
+            thread.join()
+
+    def _vanish(self, type_: str) -> None:
+        """Somebody undeploys one by hand."""
+        live = sorted(LIVE[type_](self.place))
+        if not live:
+            return
+        id_ = self.random.choice(live)
+        method, path, variable = {
+            "neevcloud": ("DELETE", f"aimodels/api/v1beta1/orgs/org-abc123/projects/prj-abc123/aimodels/{id_}",
+                          "NEEVCLOUD_ACCESS_TOKEN"),
+            "modelstudio": ("DELETE", f"deployments/{id_}", "DASHSCOPE_API_KEY"),
+            "nugen": ("DELETE", f"models/undeploy-model/{id_}", "NUGEN_API_KEY"),
+            "opensearch": ("POST", f"_plugins/_ml/models/{id_}/_undeploy", ""),
+        }[type_]  # fmt: skip
+        headers = {"authorization": f"Bearer {CREDENTIALS[variable]}"} if variable else {}
+        with contextlib.suppress(urllib.error.HTTPError, OSError, ValueError):
+            self.place.server.call(method, f"/{self.place.worlds[type_]}/{path}", headers=headers)
+            self.tally.kinds["vanished"] += 1
+
+    def _count(self, trouble: Trouble, rules: Mapping[str, list[Any]], ended: Ended) -> None:
+        tally = self.tally
+        for type_, given in rules.items():
+            left = Counter((one["match"], one["kind"]) for one in self.place.world(type_)["faults"]
+                           for _ in range(one["times"]))  # fmt: skip
+            sent = Counter((one["match"], one["kind"]) for one in given for _ in range(one.get("times", 1)))
+            for (_, kind), number in (sent - left).items():
+                tally.kinds[kind] += number
+            for name, value in trouble.knobs.get(type_, {}).items():
+                tally.kinds[f"{name}={value}"] += 1
+        tally.kinds.update(name for name, _, _ in trouble.spoils)
+        tally.kills += ended.killed
+        tally.codes[ended.code] += 1
+        if trouble.aim and ended.code != 0:
+            point, _, type_ = trouble.aim[0].partition("@")
+            if ended.killed and ended.points and point.partition(" ")[2] in ended.points[-1]:
+                tally.cells[point, type_ or self.focus] += 1
+        tally.faults = sum(tally.kinds.values())
+
+    def _keeps_secrets(self, ended: Ended) -> None:
+        texts = [ended.out, ended.err]
+        texts += [path.read_text(errors="replace") for path in self.place.state_folder.rglob("*") if path.is_file()]
+        for secret in (*CREDENTIALS.values(), LOGIN["NEEVCLOUD_PASSWORD"]):
+            if any(secret in text for text in texts):
+                self._problem("untruthful", f"{secret} is written somewhere")
+
+    # --- afterwards ---------------------------------------------------------------------------------------------------
+    def _mend(self) -> None:
+        for _ in range(MENDS):
+            ended = self.place.run(*self._apply_line())
+            self.history.append(f"mending: {ended}")
+            if ended.code == 0:
+                return
+        self._problem("unfinished", f"not done after {MENDS} runs without faults")
+
+    def _judge(self, wanted: Counter[judge.Thing], said: Mapping[str, Any], before: Mapping[str, set[str]]) -> None:
+        place = self.place
+        doubled, lost, words = judge.compare(judge.things(place), wanted)
+        for problem in words:
+            self._problem("", problem)
+        forgotten = judge.unknown(place, before)
+        for problem in forgotten:
+            self._problem("lost", problem)
+        self.tally.doubled += doubled
+        self.tally.lost += lost
+        if words and not (doubled or lost):
+            self._problem("unfinished", "the world is not as an undisturbed run leaves it")
+        for address, entry in self._state().items():
+            if said.get(address) != entry:
+                self._problem("untruthful", f"the state says of {address} {entry}, undisturbed {said.get(address)}")
+        if missing := said.keys() - self._state().keys():
+            self._problem("untruthful", f"the state lacks {sorted(missing)}")
+        if not self.story.destroy and self.place.run("plan", "--detailed-exitcode").code != 0:
+            again = place.run("plan", "--detailed-exitcode")
+            if again.code != 0:
+                self._problem("untruthful", f"the plan is not empty: {again}")
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            return judge.told(self.place)
+        except ValueError:
+            self._problem("untruthful", "there is no state")
+            return {}
+
+    def _problem(self, kind: str, text: str) -> None:
+        if kind:
+            setattr(self.tally, kind, getattr(self.tally, kind) + 1)
+        history = "" if self.tally.problems else "\n".join(self.history) + "\n"
+        self.tally.problems.append(f"{history}PROBLEM of seed {self.seed}: {text}")
