@@ -85,7 +85,7 @@ class Probe:
     """The request that a deployment must answer before its deploy is done; None stands for the provider type's default.
 
     `path` begins with a slash and continues the place where inference goes; `{id}` in it is the deployment's id.
-    `expect_status` empty: any 2xx. `timeout` is how long it is tried, `interval` the pause between two tries, in seconds.
+    `expect_status` empty: any 2xx. `timeout` is how long it is tried, `interval` the pause between two tries: seconds.
     """
 
     path: str | None = None

@@ -1,4 +1,4 @@
-"""The `probe` of a deployment: read from the file, written as JSON, made into a request, held against a status. Pure."""
+"""The `probe` of a deployment: read from the file, written as JSON, made a request, held against a status. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do next with a Model Studio deployment: pure rules over what was asked, what is live and what was answered."""
+"""What to do next with a Model Studio deployment: pure rules over what was asked, is live and was answered."""
 
 from __future__ import annotations
 

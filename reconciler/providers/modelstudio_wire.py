@@ -325,7 +325,7 @@ _BY_CODE: Iterable[tuple[re.Pattern[str], type[ProviderError]]] = tuple(
 )
 WRONG_STATE = "UnsupportedOperation"
 _HINTS: Mapping[str, str] = {
-    f"DELETE {WRONG_STATE}": "the provider wants it stopped first, and no API call stops it: stop it in the Model Studio"
+    f"DELETE {WRONG_STATE}": "it must be stopped first, and no API call stops it: stop it in the Model Studio"
     " console (Deployments), then run again",
     "PREPAID_UNSUBSCRIBE_REQUIRED": "a pre-paid deployment can't be ended before its term: unsubscribe in the console,"
     " or stop managing it (`removed: [{address: …, action: forget}]`)",

@@ -266,7 +266,7 @@ class NeevCloud(Simulator):
     def _shown(self, held: Mapping[str, Any], moment: float, mount: str) -> dict[str, Json]:
         """An AIModelResponse: without catalog_id, plan_id and config, which are never returned."""
         since, status, replicas = _phase(held, moment)
-        org, _, project = held["place"].partition("/")
+        _, _, project = held["place"].partition("/")
         catalog_id, ready = held["catalog_id"], status == "ready"
         base = mount or "https://sandbox.invalid"
         return {
