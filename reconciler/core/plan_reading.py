@@ -32,6 +32,7 @@ from reconciler.plan import (
 T = TypeVar("T")
 DEEPEST = 100
 MOST_VALUES = 20_000_000
+LARGEST = 1e300  # of a number that is calculated with; JSON has integers that no float holds
 _KINDS: Mapping[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false",
                               dict: "an object", list: "a list"}  # fmt: skip
 
@@ -126,7 +127,7 @@ class _Node:
 
     @staticmethod
     def _checked(value: Json, kind: type[T], path: str, null: bool) -> T:
-        fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+        fits = isinstance(value, int | float) and abs(value) < LARGEST if kind is float else isinstance(value, kind)
         if kind is not bool and isinstance(value, bool):
             fits = False
         if not fits and not (null and value is None):
@@ -218,6 +219,8 @@ def _desired(node: _Node, action: _Node, decoder: Decoder) -> Desired:
     spec = decoder(node.get("spec", dict))
     if not isinstance(spec, dict):
         _fail(f"{node.path}.spec is not an object")
+    if node.get("type", str) != action.get("provider", str).partition(".")[0]:
+        _fail(f"{node.path}.type is not the type of its provider")
     return Desired(
         address=action.get("address", str),
         provider=action.get("provider", str),

@@ -30,6 +30,7 @@ from reconciler.model import (
 )
 
 STATE_VERSION = 1
+LONGEST = 1e9  # seconds of a timeout
 ADDRESS = re.compile(r'[a-z][a-z0-9_-]{0,62}(\["[^"\[\]\x00-\x1f\x7f]+"\])?')
 STACK = re.compile(r"[a-z0-9-]{1,63}")
 
@@ -312,7 +313,7 @@ def _timeouts(path: str, raw: Json) -> Timeouts:
     path = f"{path}.timeouts"
     _only(path, raw, frozenset(_TIMEOUTS_JSON), frozenset())
     for name, seconds in raw.items():
-        if type(seconds) not in (int, float) or seconds <= 0:
+        if type(seconds) not in (int, float) or not 0 < seconds < LONGEST:
             raise _BadFieldError(f"{path}.{name}", f"is {_found(seconds)}, not a number of seconds above 0")
     return Timeouts(**{name: float(seconds) for name, seconds in raw.items()})
 
