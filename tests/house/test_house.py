@@ -1,4 +1,4 @@
-"""House rules that a newcomer relies on: floors, pure rooms, small files, an import diet, providers named nowhere else."""
+"""House rules that a newcomer relies on: floors, pure rooms, small files, an import diet, providers in their modules."""
 
 from __future__ import annotations
 
