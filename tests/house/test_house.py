@@ -1,4 +1,4 @@
-"""House rules that a newcomer relies on: floors, pure rooms, small files, an import diet, providers in their modules."""
+"""House rules that a newcomer relies on: floors, pure rooms, small files, an import diet, providers kept apart."""
 
 from __future__ import annotations
 
