@@ -71,6 +71,12 @@ class Console:
         except (OSError, ValueError):
             self.err = None
 
+    def tell(self, text: str) -> None:
+        """As `say`, for lines that may quote a file, a state or a provider: nothing in them acts."""
+        from reconciler.render.safe import harmless, plain
+
+        self.say("\n".join(harmless(plain(row)) for row in text.split("\n")))
+
     def complain(self, *diagnostics: Diagnostic) -> None:
         """Write errors and warnings to stderr as they are meant to be read."""
         from reconciler.render.diagnostics import diagnostics_text
@@ -93,8 +99,11 @@ class Console:
             self.err = None
 
     def log(self, level: str, text: str) -> None:
+        """One line of the log; it may quote what a provider said."""
         if LEVELS.index(level) >= LEVELS.index(self.log_level):
-            self.say(f"{level}: {text}")
+            from reconciler.render.safe import plain
+
+            self.say(f"{level}: {plain(text)}")
 
     def colored(self, stream: TextIO | None) -> bool:
         """Colours on a terminal only, never under NO_COLOR or --no-color."""

@@ -27,7 +27,7 @@ def workspace(
             file=run.file,
             sandbox=run.sandbox,
             environment=real_environment(),
-            say=run.console.say,
+            say=run.console.tell,
             log=run.console.log,
             command=command_line(["reconciler", *sys.argv[1:]]),
             called=run.called,

@@ -64,8 +64,9 @@ class Response:
         if isinstance(self.body, bytes):
             return self.body, headers
         if isinstance(self.body, str):
-            return self.body.encode(), {"content-type": "text/plain; charset=utf-8", **headers}
-        raw = json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+            return self.body.encode(errors="replace"), {"content-type": "text/plain; charset=utf-8", **headers}
+        # half a surrogate pair, which no encoding has, becomes the escape that JSON has for it
+        raw = json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
         return raw, {"content-type": "application/json", **headers}
 
 

@@ -203,7 +203,7 @@ class SandboxStore:
             fresh = path.with_suffix(f".{os.getpid()}.tmp")
             try:
                 descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-                with open(descriptor, "w", encoding="utf-8") as stream:
+                with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
                     stream.write(text)
                 os.replace(fresh, path)
             except OSError as error:

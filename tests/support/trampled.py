@@ -36,7 +36,8 @@ for _ in range(300):
 NASTY: list[Any] = [
     None, True, False, 0, -1, 1, 2**63, HUGE, -HUGE, 1e308, -0.0, 0.5, "", "x", "\x1b[2J\u202e", "\ud800", "a" * 10_000,
     "../..", "a.b[0]", "a[", "ready", "undeploy", "2026-11-21T10:00:00Z", "9999999", "${var.token}", [], {}, [None],
-    [[]], ["a", "b"], {"": None}, {"a": {"b": []}}, {"$ref": "env.HOME"}, {"$ref": 3}, {"$template": "${"}, {"$digest": "x"},
+    [[]], ["a", "b"], {"": None}, {"a": {"b": []}}, {"$ref": "env.HOME"}, {"$ref": 3}, {"$template": "${"},
+    {"$digest": "x"},
     {"$digest": []}, DEEP,
 ]  # fmt: skip
 

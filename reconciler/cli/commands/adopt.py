@@ -41,5 +41,5 @@ def import_command(
         assert address is not None
         assert deployment_id is not None
         for line in importing.import_one(space, address, deployment_id, lock_timeout):
-            run.console.say(line)
+            run.console.tell(line)
     return 0
