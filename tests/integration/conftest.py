@@ -65,6 +65,7 @@ def service() -> Iterator[Service]:
 def real(tmp_path: Path, node: Cluster, service: Service, request: pytest.FixtureRequest) -> Iterator[RealProject]:
     """A folder for one stack at the real node; whatever it leaves there is removed."""
     project = RealProject(tmp_path, node=node, service=service, name=request.node.name)
+    project.clean()  # of a run that was killed, where the cluster outlives the tests
     yield project
     project.clean()
 

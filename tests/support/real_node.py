@@ -141,14 +141,16 @@ class RealProject(Project):
 
     def by_hand(self, name: str, *, group: str | None = None, **values: Any) -> tuple[str, str]:
         """Register a model as somebody else would; (its id, its connector's)."""
-        about = {"name": name, "version": 1, "protocol": "http", "description": "by hand"}
-        connector_id = self.made("POST", "connectors/_create", {**about, **connector(self.service, escape="")})[
-            "connector_id"
-        ]
+        connector_id = self.connector_by_hand(name)
         body = {"name": name, "function_name": "remote", "connector_id": connector_id, **values}
         if group is not None:
             body["model_group_id"] = group
         return self.made("POST", "models/_register", body)["model_id"], connector_id
+
+    def connector_by_hand(self, name: str) -> str:
+        about = {"name": name, "version": 1, "protocol": "http", "description": "by hand"}
+        made = self.made("POST", "connectors/_create", {**about, **connector(self.service, escape="")})
+        return str(made["connector_id"])
 
     def group_by_hand(self, name: str, description: str = "by hand") -> str:
         return str(
@@ -164,16 +166,17 @@ class RealProject(Project):
 
     def clean(self) -> None:
         """Remove every model, group and connector whose name begins with this stack's."""
-        starts = {"size": 1000, "query": {"prefix": {"name.keyword": self.stack}}, "_source": ["model_state"]}
+        starts = {"size": 1000, "query": {"prefix": {"name.keyword": self.stack}}}
         for kind in ("models", "connectors", "model_groups"):
             _, found = self.ml("POST", f"{kind}/_search", starts)
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(partial(self._remove, kind), found["hits"]["hits"]))
 
     def _remove(self, kind: str, hit: Mapping[str, Any]) -> None:
-        if kind == "models" and hit["_source"]["model_state"] != "REGISTERED":
+        status, _ = self.ml("DELETE", f"{kind}/{hit['_id']}")
+        if kind == "models" and status == 400:  # it is deployed; a search may not show that yet
             self.ml("POST", f"models/{hit['_id']}/_undeploy")
-        self.ml("DELETE", f"{kind}/{hit['_id']}")
+            self.ml("DELETE", f"models/{hit['_id']}")
 
 
 def until(what: str, holds: Callable[[], bool], seconds: float = 15.0) -> float:
