@@ -5,7 +5,7 @@ Functions take a `Workspace` and give values; what is printed, and where, is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from reconciler.diagnostics import (
     StateError,
 )
 from reconciler.edge.backends.base import Base
-from reconciler.model import Json, ProviderConfig, Refreshed, Stack, State
+from reconciler.model import Json, ProviderConfig, Recorded, Refreshed, Stack, State
 from reconciler.plan import Event, Plan, PlanOptions, Report
 from reconciler.provider import Provider
 from reconciler.workspace import Workspace
@@ -98,8 +98,9 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
         needed = providers_needed(stack, base.state, options)
         configs = {key: config for key, config in space.provider_configs(stack).items() if key in needed}
         providers = space.connect(configs, stack)
-        refreshed = space.fetch(configs, providers, base.state)
+        # first what is uncertain, then the lists: what landed in between is found by both, not by one alone
         resolutions = _resolve(space, base, configs, providers, locked)
+        refreshed = space.fetch(configs, providers, base.state, _found(resolutions))
         made = make(
             stack,
             base.state,
@@ -143,6 +144,13 @@ def _findings(resolutions: tuple[Resolution, ...]) -> tuple[Finding, ...]:
     from reconciler.engine.recover import findings
 
     return tuple(findings(resolutions))
+
+
+def _found(resolutions: Sequence[Resolution]) -> list[Recorded]:
+    """Entries that the state is going to have, so that a list which lacks one is asked about it."""
+    from reconciler.engine.recover import findings
+
+    return [finding.entry for finding in findings(resolutions) if finding.what == "found" and finding.entry]
 
 
 def _secrets(space: Workspace) -> Callable[[Reference], Json]:
@@ -195,13 +203,14 @@ def plan_from(space: Workspace, path: Path) -> Planned:
         raise _stale(path, early)
     filled = read_saved(path, secret_lookup(space.document, space.inputs))
     providers = space.connect(configs, None)
-    refreshed = space.fetch(configs, providers, base.state)
+    resolutions = _resolve(space, base, configs, providers, locked=True)
+    refreshed = space.fetch(configs, providers, base.state, _found(resolutions))
     if refreshed.failed:
         raise ReconcilerError(*refreshed.failed.values())
     late = staleness(filled, base.state, space.configs, refreshed, schemas=space.registry.schemas)
     if late:
         raise _stale(path, late)
-    return Planned(filled, base, configs, providers, refreshed, _resolve(space, base, configs, providers, locked=True))
+    return Planned(filled, base, configs, providers, refreshed, resolutions)
 
 
 def _configs_now(space: Workspace) -> dict[str, ProviderConfig]:

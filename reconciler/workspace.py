@@ -5,7 +5,7 @@ Opens things when they are first needed and closes them at the end; decides noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -294,13 +294,18 @@ class Workspace:
         return self.state_folder / SANDBOX / "data"
 
     def fetch(
-        self, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], state: State | None
+        self,
+        configs: Mapping[str, ProviderConfig],
+        providers: Mapping[str, Provider],
+        state: State | None,
+        found: Iterable[Recorded] = (),
     ) -> Refreshed:
-        """List every given provider side by side; see `engine.fetch`."""
+        """List every given provider side by side; see `engine.fetch`. `found` is recorded too, or about to be."""
         from reconciler.engine.fetch import fetch
 
         recorded: dict[str, list[Recorded]] = {}
-        for entry in (state.deployments if state else {}).values():
+        known = {**(state.deployments if state else {}), **{entry.address: entry for entry in found}}
+        for entry in known.values():
             recorded.setdefault(entry.provider, []).append(entry)
         capabilities = {key: self.registry.types[configs[key].type].capabilities for key in providers}
         return fetch(providers, recorded, capabilities)
