@@ -232,6 +232,10 @@ class Models:
         if lost or self._fails("fail_deploys", id_, source["name"]):
             reason = f"Failed to find connector:{connector}" if lost else "the service refused the connection"
             self.index.change(id_, {"model_state": "DEPLOY_FAILED"}, at=done, profile=deploying)
+            if holding:  # the next sync-up sees that nodes hold it all the same
+                state = "DEPLOYED" if set(nodes) <= set(holding) else "PARTIALLY_DEPLOYED"
+                at = done + float(self._world.knob("sync_seconds", 2.0))
+                self.index.change(id_, {"model_state": state}, at=at, profile=dict.fromkeys(holding, "DEPLOYED"))
             self._task(task, about, done, error=json.dumps(dict.fromkeys(nodes, reason)))
             return
         ready = {

@@ -184,7 +184,10 @@ def main() -> None:
         _hurry()
         for name, first, second in request["spoils"]:
             SPOILERS[name](first, second)
-        original(request)
+        try:
+            original(request)
+        except KeyboardInterrupt:  # a signal before the command line had begun
+            os._exit(130)
 
     zygote.child = child  # type: ignore[assignment]
     killer.Harm, killer.kind_of = Aim, kind_of  # type: ignore[misc]

@@ -92,6 +92,9 @@ def unknown(place: Place, before: Mapping[str, set[str]]) -> list[str]:
     for intent in base.intents:  # what its deployment is made of already may stand in the intent alone
         mine = known.setdefault(intent.entry.type, set())
         mine.update(str(one) for one in (intent.entry.id, *intent.entry.created.values()) if one)
+    if "opensearch" in place.worlds:  # a model in a group of ours is found by the group
+        groups = known.setdefault("opensearch", set())
+        groups |= {id_ for id_, one in standing(place, "model").items() if one["model_group_id"] in groups}
     problems = []
     for type_, there in ids(place).items():
         lost = there - before.get(type_, set()) - known.get(type_, set())

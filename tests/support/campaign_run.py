@@ -7,12 +7,12 @@ what a random moment or the machine's load makes of it.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import shutil
 import signal
 import tempfile
 import threading
 import time
-import urllib.error
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ from tests.support import campaign_stories, campaign_trouble
 from tests.support.campaign_child import TYPES, CampaignCommands, Spoil
 from tests.support.campaign_stories import Story
 from tests.support.campaign_trouble import Trouble
-from tests.support.crash import CREDENTIALS, Ended, Place, Running, Server, environment
+from tests.support.crash import CREDENTIALS, SPEED, Ended, Place, Running, Server, environment
 from tests.support.crash_cases import KNOBS, LIVE, SETTINGS, stack
 
 CALM = {"lag": 0.0, "shuffle": False, "fail_deploys": 0, "token_seconds": 3600.0, "latency": 0.0}
-LEGAL = {0, 1, 3, 130, 143, -signal.SIGKILL}
+LEGAL = {0, 1, 3, 130, 143, -signal.SIGKILL, -signal.SIGTERM}  # the last: before the command line had begun
 PATIENCE = 4.0  # seconds after which a disturbed command is asked to end, as a deploy may never get ready
 GIVE_UP = 60.0
 MENDS = 3
@@ -172,6 +172,8 @@ class Run:
         if trouble.in_flight:
             type_, match = trouble.in_flight
             rules[type_] = [{"match": match, "kind": "delay:3"}]
+        if "lag" in trouble.knobs.get("nugen", {}):  # its list is all there is to read: it may be late, not go back
+            time.sleep(trouble.knobs["nugen"]["lag"] / SPEED)
         for type_ in place.worlds:
             place.control("PUT", type_, "knobs", trouble.knobs.get(type_, {}))
             place.control("POST", type_, "faults", rules.get(type_, []))
@@ -227,7 +229,10 @@ class Run:
 
     def _vanish(self, type_: str) -> None:
         """Somebody undeploys one by hand."""
-        live = sorted(LIVE[type_](self.place))
+        try:
+            live = sorted(LIVE[type_](self.place))
+        except (OSError, ValueError, http.client.HTTPException):  # the trouble is everybody's
+            return
         if not live:
             return
         id_ = self.random.choice(live)
@@ -239,7 +244,7 @@ class Run:
             "opensearch": ("POST", f"_plugins/_ml/models/{id_}/_undeploy", ""),
         }[type_]  # fmt: skip
         headers = {"authorization": f"Bearer {CREDENTIALS[variable]}"} if variable else {}
-        with contextlib.suppress(urllib.error.HTTPError, OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             self.place.server.call(method, f"/{self.place.worlds[type_]}/{path}", headers=headers)
             self.tally.kinds["vanished"] += 1
 
