@@ -35,7 +35,8 @@ class Progress:
         self._drawn_at = 0.0
         self._guard = threading.RLock()
         self._ended = threading.Event()
-        if console.live and not json_out:
+        self._live = console.live and not json_out
+        if self._live:
             threading.Thread(target=self._keep_ticking, name="progress", daemon=True).start()
 
     @classmethod
@@ -74,7 +75,7 @@ class Progress:
             self._to_file(self._events, event)
         if self._json_out:
             self._to_stdout(event)
-        elif self._console.live and event.event in ("started", "progress"):
+        elif self._live and event.event in ("started", "progress"):
             self._tick(now)
         else:
             self._plain(event, now)
