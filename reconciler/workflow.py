@@ -95,7 +95,7 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
 
     with collector_paused():
         stack, base = space.stack, space.base
-        needed = providers_needed(stack, base.state, options)
+        needed = providers_needed(stack, _with_uncertain(base), options)
         configs = {key: config for key, config in space.provider_configs(stack).items() if key in needed}
         providers = space.connect(configs, stack)
         # first what is uncertain, then the lists: what landed in between is found by both, not by one alone
@@ -113,7 +113,25 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
             providers=configs,
             sandbox=space.invocation.sandbox,
         )
+        if not resolutions:
+            made = replace(made, notes=(*_unended(space, base, locked), *made.notes))
     return Planned(made, base, configs, providers, refreshed, resolutions)
+
+
+def _with_uncertain(base: Base) -> State | None:
+    """The state with what may have been begun beside it: its providers are to be asked even where all else has gone."""
+    return base.state and replace(
+        base.state, deployments={**{i.address: i.entry for i in base.intents}, **base.state.deployments}
+    )
+
+
+def _unended(space: Workspace, base: Base, locked: bool) -> tuple[str, ...]:
+    """One note where the last run was killed and left nothing uncertain; what is uncertain tells of the run itself."""
+    if base.last_run is None or base.last_run.result is not None:
+        return ()  # nearly always
+    from reconciler.core.findings import unended
+
+    return (unended(base.last_run, under_way=not locked and space.backend.lock_status().state == "held"),)
 
 
 def _resolve(

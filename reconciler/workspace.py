@@ -232,6 +232,7 @@ class Workspace:
         configs = dict(declared)
         state = self.base.state
         used = {entry.provider for entry in state.deployments.values()} if state else set()
+        used |= {intent.entry.provider for intent in self.base.intents}
         for key, recorded in self._recorded().items():
             if key not in configs and key in used:
                 configs[key] = ProviderConfig(key, recorded.type, recorded.settings, recorded.scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from reconciler.core.journal import LastRun
 from reconciler.model import Recorded
 
 
@@ -20,3 +21,15 @@ class Finding:
     what: Literal["found", "absent", "unclear"]
     message: str
     entry: Recorded | None = None
+
+
+def unended(last_run: LastRun | None, *, under_way: bool) -> str:
+    """That the last run did not say that it ended, and how far it came; empty where it did end."""
+    if last_run is None or last_run.result is not None:
+        return ""
+    run = last_run.started
+    who = f"(`{run.command}`, {run.user} on {run.host}, {run.at})"
+    step = last_run.step or "that it began"
+    if under_way:
+        return f"A run is under way {who}; the last that it wrote down: {step}."
+    return f"The last run {who} did not end; the last that it wrote down: {step}."

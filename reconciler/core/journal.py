@@ -306,8 +306,8 @@ def carried(replayed: Replayed) -> Iterable[Record]:
         yield replayed.last_run.started
     for intent in replayed.intents:
         yield IntentWritten(intent)
-    if replayed.last_run is not None and replayed.last_run.result is not None:
-        yield RunEnded(replayed.last_run.started.run, replayed.last_run.result)
+    if replayed.last_run is not None:  # whoever folds holds the lock: a run that has not ended by then never will
+        yield RunEnded(replayed.last_run.started.run, replayed.last_run.result or "killed")
 
 
 def _unusable(file: str, problem: str) -> StateError:

@@ -56,6 +56,8 @@ def prepare(
     recorded = rename(before, moved)
     declared = {} if options.destroy else declared_needs(stack)
     chosen = select(declared, recorded, options)
+    if not options.target and not options.exclude:  # neither declared nor recorded any more, but perhaps live
+        chosen |= {finding.address for finding in recovered if finding.what == "unclear"}
     configs = providers if providers is not None else stack.providers if stack else {}
     scopes = {key: known.scope for key, known in state.providers.items()} if state else {}
     scopes.update({key: config.scope for key, config in configs.items()})

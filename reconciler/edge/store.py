@@ -157,9 +157,11 @@ class LocalStore:
             base = replayed.state or state
             if base is None:
                 raise RuntimeError("a first run needs a fresh state to begin with")
+            killed = replayed.last_run is not None and replayed.last_run.result is None
             if snapshot is not None and base != snapshot:
                 self._write(base, snapshot)
-                self._reset_log(replayed)
+            if snapshot is not None and (base != snapshot or killed):
+                self._reset_log(replayed)  # also so that the killed run is told of once
         self._base, self._on_disk = base, snapshot is not None
 
         def prepare() -> None:

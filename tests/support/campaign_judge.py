@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -47,12 +48,22 @@ def things(place: Place) -> Counter[Thing]:
     for type_ in place.worlds:
         kinds = KINDS if type_ == "opensearch" else (type_,)
         for kind in kinds:
-            items = standing(place, kind) if type_ == "opensearch" else LIVE[type_](place)
+            items = standing(place, kind) if type_ == "opensearch" else live(place, type_)
             for item in items.values():
                 facts = {name: item.get(name) for name in FACTS[kind]}
                 name = f"{kind} {item.get(NAMES.get(kind, 'name'))}"
                 found[name, json.dumps(facts, sort_keys=True)] += 1
     return found
+
+
+def live(place: Place, type_: str) -> dict[str, dict[str, Any]]:
+    """What is live by its id; Nugen says 404 where it knows no model at all."""
+    try:
+        return LIVE[type_](place)
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        return {}
 
 
 def ids(place: Place) -> dict[str, set[str]]:
@@ -62,7 +73,7 @@ def ids(place: Place) -> dict[str, set[str]]:
         if type_ == "opensearch":
             found[type_] = {id_ for kind in KINDS for id_ in standing(place, kind)}
         else:
-            found[type_] = set(LIVE[type_](place))
+            found[type_] = set(live(place, type_))
     return found
 
 

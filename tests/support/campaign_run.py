@@ -172,8 +172,8 @@ class Run:
         if trouble.in_flight:
             type_, match = trouble.in_flight
             rules[type_] = [{"match": match, "kind": "delay:3"}]
-        if "lag" in trouble.knobs.get("nugen", {}):  # its list is all there is to read: it may be late, not go back
-            time.sleep(trouble.knobs["nugen"]["lag"] / SPEED)
+        lag = max((knobs.get("lag", 0.0) for knobs in trouble.knobs.values()), default=0.0)
+        time.sleep(lag / SPEED)  # a list may be late; it does not take back what it has shown
         for type_ in place.worlds:
             place.control("PUT", type_, "knobs", trouble.knobs.get(type_, {}))
             place.control("POST", type_, "faults", rules.get(type_, []))

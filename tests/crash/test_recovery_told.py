@@ -1,0 +1,121 @@
+"""After a killed run the next command tells of it: which run, at which step, and what became of what was uncertain."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.crash import Ended, Place, soon
+from tests.support.crash_cases import CASES, LIVE
+
+CASE = next(case for case in CASES if case.name == "neevcloud-deploy")
+READS = (("plan",), ("drift",))
+WRITES = (("apply", "--auto-approve"), ("destroy", "--auto-approve"))
+ALL = pytest.mark.parametrize("command", [*READS, *WRITES], ids=lambda words: str(words[0]))
+WHO = "The last run (`reconciler apply"
+
+
+def killed_before_sending(place: Place) -> None:
+    """The intent is on disk, the request never left."""
+    CASE.lay_out(place)
+    ended = place.run("apply", "--auto-approve", points=True, target=("after intent:create", 0))
+    assert ended.killed, ended
+
+
+def killed_in_flight(place: Place) -> None:
+    """The provider did it, and nobody heard."""
+    CASE.lay_out(place)
+    place.control("POST", "neevcloud", "faults", [{"match": "POST .*/aimodels$", "kind": "delay:3"}])
+    run = place.start("apply", "--auto-approve")
+    with soon("the request came") as again:
+        while place.world("neevcloud")["faults"]:
+            again()
+    run.kill()
+    assert run.wait().killed
+
+
+def flat(ended: Ended) -> str:
+    """All that was said, without line breaks."""
+    return " ".join(f"{ended.out} {ended.err}".split())
+
+
+def tells_who(text: str) -> None:
+    assert "The last run (`" in text, text
+    assert "apply" in text.partition("The last run (`")[2][:60], text
+
+
+@ALL
+def test_what_took_effect_is_told(command: tuple[str, ...], place: Place) -> None:
+    """Found: it says at which step the run ended, that the step took effect, and its id; nothing is deployed twice."""
+    killed_in_flight(place)
+    (id_,) = LIVE["neevcloud"](place)
+    ended = place.run(*command)
+    text = flat(ended)
+    tells_who(text)
+    assert "ended at step create of deploy chat" in text
+    assert f"It took effect (id {id_})" in text
+    assert ended.code in (0, 2), ended
+    assert len(LIVE["neevcloud"](place)) == (0 if command[0] == "destroy" else 1)
+
+
+@ALL
+def test_what_is_not_there_is_told(command: tuple[str, ...], place: Place) -> None:
+    """Absent: it says so, and that it will be done again where the command does so."""
+    killed_before_sending(place)
+    ended = place.run(*command)
+    text = flat(ended)
+    tells_who(text)
+    assert "ended at step create of deploy chat. It is not there, so it will be done again" in text
+    assert ended.code in (0, 2), ended
+    assert len(LIVE["neevcloud"](place)) == (1 if command[0] == "apply" else 0)
+
+
+@ALL
+def test_what_cannot_be_told_is_told_with_the_choices(command: tuple[str, ...], place: Place) -> None:
+    """Something is there that may be somebody else's: nothing is changed, and the commands to choose from are named."""
+    killed_in_flight(place)
+    data = place.world("neevcloud")["data"]
+    (held,) = data["deployments"].values()
+    held["spec" if "spec" in held else "gpu_count"] = 4 if "spec" not in held else {**held["spec"], "gpu_count": 4}
+    place.control("PUT", "neevcloud", "data", data)
+    (id_,) = LIVE["neevcloud"](place)
+    ended = place.run(*command)
+    text = flat(ended)
+    tells_who(text)
+    assert ended.code == 1, ended
+    assert f"`reconciler import chat {id_}` takes it over" in text
+    assert "`reconciler state rm chat` gives up the step" in text
+    assert list(LIVE["neevcloud"](place)) == [id_]
+
+
+@ALL
+def test_a_killed_run_that_left_nothing_uncertain_is_told(command: tuple[str, ...], place: Place) -> None:
+    """One note: which run did not end, and the last that it wrote down."""
+    CASE.lay_out(place)
+    assert place.run("apply", "--auto-approve", points=True, target=("before ended:done", 0)).killed
+    ended = place.run(*command)
+    text = flat(ended)
+    tells_who(text)
+    assert text.count("did not end; the last that it wrote down: chat recorded") == 1, ended
+    assert ended.code == 0, ended
+
+
+def test_it_is_told_once(place: Place) -> None:
+    """The apply that took it up has ended, so the next plan says nothing of the killed one any more."""
+    CASE.lay_out(place)
+    assert place.run("apply", "--auto-approve", points=True, target=("before ended:done", 0)).killed
+    assert place.apply().code == 0
+    assert "did not end" not in flat(place.run("plan"))
+
+
+def test_a_run_under_way_is_not_called_killed(place: Place) -> None:
+    """A plan beside a running apply says that it runs."""
+    CASE.lay_out(place)
+    place.control("PUT", "neevcloud", "knobs", {"deploy_seconds": 1e6})
+    run = place.start("apply", "--auto-approve")
+    with soon("it waits") as again:
+        while not (LIVE["neevcloud"](place) and "did not end" not in flat(place.run("plan")) and
+                   "A run is under way" in flat(place.run("plan"))):  # fmt: skip
+            again()
+    run.kill()
+    run.wait()
+    assert "did not end" in flat(place.run("plan"))
