@@ -16,6 +16,7 @@ from reconciler.edge.schemas import read_schema
 from reconciler.model import Json
 
 SCHEMA = "desired-state.v1"
+LARGEST = 256 * 1024 * 1024  # bytes of one file; 100,000 deployments are a tenth of it
 SUFFIXES = (".yaml", ".yml")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -148,7 +149,8 @@ def _files(place: Path, shown: Path) -> list[tuple[Path, str]]:
 
 def _read(file: Path, name: str) -> str:
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as stream:
+            raw = stream.read(LARGEST + 1)  # a device or a pipe has no size to ask for
     except FileNotFoundError:
         raise FileError(
             Diagnostic(
@@ -157,6 +159,8 @@ def _read(file: Path, name: str) -> str:
         ) from None
     except OSError as error:
         raise FileError(Diagnostic(f"{name} can't be read: {error.strerror or error}")) from None
+    if len(raw) > LARGEST:
+        raise FileError(Diagnostic(f"{name} is too large: more than {LARGEST >> 20} MiB"))
     encoding = "utf-16" if raw.startswith(_UTF_16) else "utf-8-sig"
     try:
         return raw.decode(encoding)

@@ -10,6 +10,7 @@ import ipaddress
 import select
 import socket
 import threading
+from collections.abc import Callable
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
@@ -164,7 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.wfile.flush()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Any method is a simulator's to answer or refuse, also one that the base class would not know."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
 
     def _request(self) -> Request | None:
         length = self.headers.get("content-length", "0")

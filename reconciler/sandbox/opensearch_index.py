@@ -94,6 +94,13 @@ class Index:
 
     def search(self, body: Json, *, hidden: Sequence[str] = ()) -> dict[str, Json]:
         """An answer to `_search`. Raises Refused as the real one does."""
+        try:
+            return self._search(body, hidden)
+        except (TypeError, AttributeError, ValueError, LookupError, StopIteration, OverflowError) as error:
+            # A value of a type that its place does not take: the real one answers all of them alike.
+            raise Refused(400, "parsing_exception", "the search request is malformed") from error
+
+    def _search(self, body: Json, hidden: Sequence[str]) -> dict[str, Json]:
         if not isinstance(body, dict):
             raise Refused(400, "parse_exception", "request body or source parameter is required")
         unknown = next((name for name in body if name not in _BODY), None)

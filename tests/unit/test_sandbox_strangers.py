@@ -72,7 +72,7 @@ def test_a_web_page_is_refused(client: httpx.Client, headers: dict[str, str]) ->
         client.get("/_sandbox/nugen/world", headers=headers),
         client.options("/_sandbox/nugen/world", headers=headers),
     ):
-        assert call.status_code in (403, 501)
+        assert call.status_code == 403
         assert not [name for name in call.headers if name.startswith("access-control")]
     assert client.get("/_sandbox/nugen/world").json()["faults"] == []
 
@@ -139,5 +139,5 @@ def test_odd_request_lines_are_answered(server: LoopbackServer, line: bytes, cap
     with socket.create_connection((at.hostname, at.port), timeout=5) as raw:
         raw.sendall(line + b"\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         status = raw.makefile("rb").readline().split()[1]
-    assert status[:1] == b"4" or status == b"501"
+    assert status[:1] == b"4"
     assert capfd.readouterr() == ("", "")
