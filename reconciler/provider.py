@@ -177,13 +177,15 @@ class Capabilities:
 class Wire:
     """What the outside gives to every client; `transport` is an httpx transport (the sandbox's), None for the network.
 
-    `sleep` waits before a retry (None: a wait that ends when the client is closed).
+    `sleep` waits before a retry (None: a wait that ends when the client is closed). `secrets` are texts of the file,
+    beside the credentials, that an answer may throw back and nobody may read.
     """
 
     transport: object | None = None
     log: Callable[[str], None] | None = None
     pool_size: int = 16
     sleep: Callable[[float], None] | None = None
+    secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

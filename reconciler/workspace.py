@@ -241,7 +241,7 @@ class Workspace:
     def connect(self, configs: Mapping[str, ProviderConfig], stack: Stack | None) -> dict[str, Provider]:
         """Talk to these providers. Raises with the diagnostics of all that can't be reached for want of credentials."""
         call = self.invocation
-        wire = Wire(log=(lambda line: call.log("debug", line)))
+        wire = Wire(log=(lambda line: call.log("debug", line)), secrets=self._hidden(stack))
         if call.sandbox:
             configs, credentials, wire = self._sandboxed(configs, stack, wire)
         else:
@@ -259,6 +259,14 @@ class Workspace:
         if problems:
             raise ReconcilerError(*problems)
         return connected
+
+    def _hidden(self, stack: Stack | None) -> tuple[str, ...]:
+        """The file's sensitive values, which no answer of a provider may bring to light."""
+        from reconciler.core.desired import secret_lookup
+        from reconciler.core.hidden import hidden
+
+        data = {name: self.document.data.get(name) for name in ("defaults", "deployments")}
+        return hidden(stack, data, secret_lookup(self.document, self.inputs))
 
     def _credentials(self, config: ProviderConfig) -> dict[str, str]:
         """By the schema's names: what the file refers to, else the provider's own environment variables."""

@@ -89,7 +89,7 @@ class Client:
         self.provider = provider
         self.base_url = base_url.rstrip("/")
         self.max_concurrency = max(1, max_concurrency)
-        self.scrub = Scrubber(secrets)
+        self.scrub = Scrubber([*secrets, *wire.secrets])
         self._dialect = dialect
         self._wire = wire
         self._authorize = authorize

@@ -261,7 +261,7 @@ class Connection:
                 live = wire_format.live_model(model, hit.get("_source") or {}, nodes.get(model, ()))
                 live = replace(live, extra={"version": hit.get("_version")})
                 found[op.address] = wire_format.with_task(live, task)
-        return found
+        return {address: live and self._api.cleaned(live) for address, live in found.items()}
 
     def probe_problem(self) -> None:
         """None: whoever may deploy is taken to be allowed to predict; the answer tells."""

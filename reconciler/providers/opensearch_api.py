@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from reconciler.edge.client import Client, segment
 from reconciler.model import Json, Live
@@ -67,6 +68,10 @@ class Api:
         group = self._beside("model_groups", source.get("model_group_id"))
         connector = self._beside("connectors", source.get("connector_id"))
         return wire_format.live_model(model, source, nodes, group=group, connector=connector)
+
+    def cleaned(self, live: Live) -> Live:
+        """The same with a reason that may be shown: a task's error is the service's own text."""
+        return replace(live, reason=self._client.scrub.clean(live.reason)) if live.reason else live
 
     def _beside(self, kind: str, id_: Json) -> Mapping[str, Json] | None:
         """A group or connector of a model; None also where we may not see it."""

@@ -145,7 +145,7 @@ class Calls:
         deploy = op.memo.get("deploy")
         task = deploy.get("task") if isinstance(deploy, dict) else None
         if task and live.health != "ready":
-            live = wire_format.with_task(live, self._api.get("tasks", task))
+            live = self._api.cleaned(wire_format.with_task(live, self._api.get("tasks", task)))
         if op.verb != "undeploy":
             own = memory.made(op)
             strays = [id_ for id_ in memory.own_connectors(op) if id_ != live.computed.get("connector_id")]

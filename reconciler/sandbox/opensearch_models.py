@@ -221,7 +221,7 @@ class Models:
         }
         deploying = {**dict.fromkeys(nodes, "DEPLOYING"), **dict.fromkeys(holding, "DEPLOYED")}
         started = {**plan, "model_state": "DEPLOYING", "current_worker_node_count": len(holding)}
-        self.index.change(id_, started, profile=deploying, deploy_at=now)
+        self.index.change(id_, started, at=now, profile=deploying, deploy_at=now)
         about = {"task_type": "DEPLOY_MODEL", "function_name": source["algorithm"], "model_id": id_, "is_async": True}
         if self._world.knob("never_ready", False):
             self._task(task, about, _FOREVER)

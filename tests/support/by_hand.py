@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -27,13 +28,17 @@ QUICK: Mapping[str, Json] = {"deploy_seconds": 0.01, "scale_seconds": 0.01, "und
 
 @dataclass
 class Rehearsed(Project):
-    """`run` is always with --sandbox."""
+    """`run` is with --sandbox unless said otherwise."""
+
+    sandbox: bool = True
 
     def run(self, *arguments: str, given: str | None = None, **env: str) -> Ran:
         out, err = io.StringIO(), io.StringIO()
         environ = {"PATH": os.environ["PATH"], "NO_COLOR": "1", **self.env, **env}
-        with patch.dict(os.environ, environ, clear=True), redirect_stdout(out), redirect_stderr(err):
-            code = run(["-C", str(self.folder), "--sandbox", *arguments])
+        words = ["-C", str(self.folder), *(["--sandbox"] if self.sandbox else []), *arguments]
+        argv = patch.object(sys, "argv", ["reconciler", *words])
+        with argv, patch.dict(os.environ, environ, clear=True), redirect_stdout(out), redirect_stderr(err):
+            code = run(words)
         return Ran(code, out.getvalue(), err.getvalue())
 
     # --- the simulators -----------------------------------------------------------------------------------------------
