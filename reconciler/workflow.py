@@ -120,9 +120,8 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
 
 def _with_uncertain(base: Base) -> State | None:
     """The state with what may have been begun beside it: its providers are to be asked even where all else has gone."""
-    return base.state and replace(
-        base.state, deployments={**{i.address: i.entry for i in base.intents}, **base.state.deployments}
-    )
+    begun = {intent.address: intent.entry for intent in base.intents}
+    return base.state and replace(base.state, deployments={**begun, **base.state.deployments})
 
 
 def _unended(space: Workspace, base: Base, locked: bool) -> tuple[str, ...]:

@@ -159,6 +159,13 @@ def _blind() -> None:
     client.REPEATABLE = frozenset({*client.REPEATABLE, "POST"})
 
 
+def _impatient() -> None:
+    """The client hands every 429 on to the engine, as it does when it has waited two minutes."""
+    from reconciler.edge import client
+
+    client.THROTTLE_BUDGET = 0.0
+
+
 def _hurry() -> None:
     """Retries follow each other as fast as the simulators' clock runs."""
     from reconciler.edge import pace
@@ -170,6 +177,7 @@ SPOILERS: Mapping[str, Callable[[int, int], None]] = {
     "refuse": _refuse,
     "full": _full,
     "read-only": _read_only,
+    "impatient": lambda *_: _impatient(),
     "no-intents": lambda *_: _without("IntentWritten", "IntentClosed"),
     "blind-retries": lambda *_: _blind(),
     "no-outcomes": lambda *_: _without("EntrySet", "EntryRemoved"),
