@@ -36,13 +36,13 @@ def jobs_of(seed: int, runs: int) -> list[Job]:
 
 
 def campaign(jobs: Iterable[Job], lanes: Sequence[Lane], sabotage: str = "", tell: Tell | None = None) -> Tally:
-    """Play these runs on the lanes side by side. `tell` hears of each run, and of all so far."""
-    total, guard, left = Tally(), threading.Lock(), iter(jobs)
+    """Play these runs on the lanes side by side. `tell` hears of each run, and of all so far. Ctrl-C: no more begin."""
+    total, guard, left, enough = Tally(), threading.Lock(), iter(jobs), threading.Event()
 
     def take() -> Iterator[Job]:
         while True:
             with guard:
-                job = next(left, None)
+                job = None if enough.is_set() else next(left, None)
             if job is None:
                 return
             yield job
@@ -58,8 +58,13 @@ def campaign(jobs: Iterable[Job], lanes: Sequence[Lane], sabotage: str = "", tel
     threads = [threading.Thread(target=work, args=(lane,)) for lane in lanes]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        enough.set()
+        for thread in threads:
+            thread.join()
     return total
 
 

@@ -101,6 +101,19 @@ def test_a_failed_deploy_tells_why_in_its_task_alone(cluster: Cluster, model: st
     assert said["model_state"] == "DEPLOYING"
 
 
+def test_a_failed_deploy_over_a_loaded_model_is_put_right_by_the_next_sync_up(cluster: Cluster, model: str) -> None:
+    """The record says DEPLOY_FAILED although nodes hold it, then DEPLOYED again: an apply waits for that."""
+    cluster.raw("POST", f"models/{model}/_deploy")
+    cluster.clock.tick(5)
+    cluster.knob(fail_deploys=1, sync_seconds=4.0)
+    cluster.raw("POST", f"models/{model}/_deploy")
+    cluster.clock.tick(3)
+    assert state(cluster, model) == "DEPLOY_FAILED"
+    cluster.clock.tick(10)
+    assert state(cluster, model) == "DEPLOYED"
+    assert len(cluster.raw("GET", f"profile/models/{model}")[1]["nodes"]) == 2
+
+
 def test_a_missing_ttl_in_a_put_is_written_as_none(cluster: Cluster, model: str) -> None:
     """PUT of one field of deploy_setting erases the TTL; null is refused."""
     cluster.raw("PUT", f"models/{model}", {"deploy_setting": {"model_ttl_minutes": 30}})
