@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.core.paths import split
 from reconciler.core.references import BadReferenceError, Lookup, Reference, references, resolve
-from reconciler.core.schema import ProviderSchema
+from reconciler.core.schema import Computed, ProviderSchema
 from reconciler.core.tree import ABSENT, get, marks
 from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Unknown
 from reconciler.plan import Action, ActionKind
@@ -35,9 +35,9 @@ def attribute(outlook: Outlook, path: str) -> Json:
     """The value of one attribute as it will be after the plan; ABSENT where that can't be known yet.
 
     What the file declares is known (it may be Unknown itself). Computed attributes are not before a deploy or replace;
-    under any other action they keep their live value unless the schema lists them as changed by it. A null of something
-    that is still on its way in is not its last word. Raises BadReferenceError for an attribute of the spec that the
-    file does not set: no apply would ever know it.
+    under any other action they keep their live value unless the schema lists them as changed by it. Of something that
+    is still on its way in, which the apply waits for, what may yet differ is not the last word. Raises
+    BadReferenceError for an attribute of the spec that the file does not set: no apply would ever know it.
     """
     parts = split(path)
     declared = get(outlook.spec, parts)
@@ -54,9 +54,19 @@ def attribute(outlook: Outlook, path: str) -> Json:
     found = get(live.computed, parts)
     if found is ABSENT and path == "id":
         return live.id
-    if found is ABSENT or (found is None and HEALTH_KIND[live.health] == "in"):
+    if found is ABSENT or (HEALTH_KIND[live.health] == "in" and _is_passing(outlook, path, found, computed)):
         return ABSENT
     return found
+
+
+def _is_passing(outlook: Outlook, path: str, found: Json, computed: Computed) -> bool:
+    """Whether a computed value of something in transition may be another one when the apply has waited for it."""
+    if found is None or path == "status" or computed.changed_by:
+        return True
+    if outlook.live is None or outlook.live.health != "pending":
+        return False
+    prior = outlook.prior  # a deploy under way: only what stood like this when it was ready is settled
+    return prior is None or prior.pending is not None or get(prior.computed, split(path)) != found
 
 
 def _recorded(prior: Recorded | None, path: str) -> Json:
