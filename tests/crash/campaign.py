@@ -114,9 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", type=int, help="the seed of a single run, as a failure names it")
     parser.add_argument("--aim", default="", help="with --only: the journal point that it was aimed at")
     parser.add_argument("--lanes", type=int, default=4, help="runs side by side")
-    parser.add_argument(
-        "--sabotage", default="", choices=["", *SPOILERS], help="take out a promise; it must show"
-    )
+    parser.add_argument("--sabotage", default="", choices=["", *SPOILERS], help="take out a promise; it must show")
     given = parser.parse_args(arguments)
     alone = given.only is not None
     jobs = [(given.only, given.aim)] if alone else jobs_of(given.seed, given.runs)

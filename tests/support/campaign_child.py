@@ -43,6 +43,8 @@ class CampaignCommands(Commands):
     ) -> Running:
         self._started += 1
         out, err, report = (cwd.with_name(f"{kind}-{self._started}") for kind in ("out", "err", "points"))
+        out.touch()
+        err.touch()
         request = {
             "argv": argv, "cwd": str(cwd), "env": self.variables, "out": str(out), "err": str(err),
             "points": str(report) if points else None, "target": target, "harm": harm, "spoils": self.spoils,

@@ -78,6 +78,7 @@ class Lane:
     def __init__(self) -> None:
         self.server, self.commands = Server(), CampaignCommands()
         self.folder = Path(tempfile.mkdtemp(prefix="campaign-"))
+        self.places = 0
 
     def close(self) -> None:
         self.server.close()
@@ -96,9 +97,10 @@ class Run:
         self.tally = Tally(runs=1)
         self.history: list[str] = []
         self.story: Story = campaign_stories.draw(self.random, self.focus)
-        folder = lane.folder / f"{seed}" / "stack"
+        lane.places += 1  # a seed may be played more than once, aimed at different points
+        folder = lane.folder / f"{seed}-{lane.places}" / "stack"
         folder.mkdir(parents=True)
-        self.place = Place(folder, lane.server, lane.commands, f"r{seed}")
+        self.place = Place(folder, lane.server, lane.commands, f"r{seed}-{lane.places}")
         login = self.story.login and "neevcloud" in self.story.types
         self.variables = environment(**LOGIN) if login else environment()
         if login:
