@@ -29,7 +29,7 @@ demo: $(STAMP)
 	@$(BIN)/python examples/demo.py $(BIN)/reconciler
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 RUNS ?= 5000
 SEED ?= 1

@@ -167,6 +167,8 @@ class Node(Cluster):
         """End it and remove its data, so there is nothing that it would have to put in order first."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._ml:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def versions(self) -> str:
         """What is running, for people."""

@@ -19,8 +19,8 @@ from tests.support.service import Service
 if TYPE_CHECKING:
     from tests.integration.opensearch_node import Cluster
 
-# One test process has the node; several would start one each.
-REAL = [pytest.mark.opensearch, pytest.mark.xdist_group("opensearch"), pytest.mark.timeout(300)]
+# For modules named test_real_*: tests/conftest.py gives all of them to one test process, which has the node.
+REAL = [pytest.mark.opensearch, pytest.mark.timeout(300)]
 ML = "/_plugins/_ml"
 SECRET = "a-secret-of-the-service"
 
