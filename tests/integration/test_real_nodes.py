@@ -123,7 +123,7 @@ def test_a_record_that_outlived_its_node_is_repaired(real: RealProject, own: Nod
     real.settings["endpoint"] = own.url  # a node that starts again has another port here
     real.declare({"chat": real.own()})
     assert real.holders(id_) == set()
-    # The record stays DEPLOYED unless the cluster's own job comes first: then it is DEPLOY_FAILED, and that is replaced.
+    # The record stays DEPLOYED unless the cluster's own job comes first: then it is DEPLOY_FAILED, which is replaced.
     same = real.action("chat", "--accept-endpoint", "opensearch")["action"] == "deploy"
     real.apply("--accept-endpoint", "opensearch")
     real.settled()
