@@ -201,8 +201,15 @@ def _enough(op: Operation, live: Live) -> bool:
 
 
 def _shown(op: Operation, live: Live) -> bool:
-    """Whether the search shows our PUT already, so that the next plan will see it."""
+    """Whether the search shows our PUT and our choice of nodes already, so that the next plan will see them."""
     put, version = op.memo.get("put"), live.extra.get("version")
+    chosen = wanted_nodes(op) is not None
+    if (
+        op.memo.get("deploy")
+        and (chosen or changes(op, "node_ids"))
+        and chosen == (live.attributes.get("node_ids") is None)
+    ):
+        return False
     return not isinstance(put, int) or not isinstance(version, int) or version >= put
 
 
