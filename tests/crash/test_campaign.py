@@ -12,6 +12,8 @@ import pytest
 from tests.crash.campaign import PROVIDERS, SABOTAGES, aimed, campaign, jobs_of, missed, table
 from tests.support.campaign_run import Lane
 
+pytestmark = pytest.mark.campaign
+
 SEED = 1
 RUNS = 500  # of all provider types together
 CONTROLS = 12

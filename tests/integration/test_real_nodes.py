@@ -71,6 +71,7 @@ def test_a_served_model_is_scaled_only_where_allowed(real: RealProject) -> None:
         assert real.model(id_)["deploy_to_all_nodes"] is True
 
 
+@pytest.mark.cluster
 def test_a_second_node_joins_and_leaves(real: RealProject, own: Node, nodes: Callable[..., Node]) -> None:
     """A model on all nodes follows the cluster by itself, which is no change of ours; one on chosen nodes is moved to
     the new one and back, and is deployed again once its node has left."""
@@ -112,6 +113,7 @@ def test_a_second_node_joins_and_leaves(real: RealProject, own: Node, nodes: Cal
         assert real.holders(pinned) == {first}
 
 
+@pytest.mark.cluster
 def test_a_record_that_outlived_its_node_is_repaired(real: RealProject, own: Node) -> None:
     """After a crash and a restart the record says DEPLOYED though no node holds it: drift, and deployed again."""
     real.declare({"chat": real.own()})
