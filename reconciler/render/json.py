@@ -20,7 +20,7 @@ def to_json(document: Json, *, indent: int | None = 2) -> str:
     Raises TypeError for what has no place in JSON: a secret that a codec let through is a bug, never printed.
     """
     text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False, default=_refuse)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(_escape, text)
 
 
 def event_to_json(event: Event) -> dict[str, Json]:
@@ -46,6 +46,12 @@ def summary_to_json(outcomes: Iterable[Outcome], outputs: Mapping[str, Json]) ->
         if outcome.action != "none":
             counted[kinds[outcome.result]] += 1
     return {"event": "summary", **counted, "outputs": dict(sorted(outputs.items()))}
+
+
+def _escape(found: re.Match[str]) -> str:
+    """A character by its UTF-16 units: JSON spells one beyond the basic plane as two escapes."""
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _refuse(item: object) -> Json:

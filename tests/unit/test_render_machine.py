@@ -18,7 +18,7 @@ from reconciler.render.metrics import metrics_text
 
 def test_json_carries_every_character_and_shows_none_that_acts() -> None:
     """Readers get the exact text back, terminals see no control character, streams can encode it."""
-    text = "\x1b\x9b\u202e\u2028\ud800\U0001f600é\n"
+    text = "\x1b\x9b\u202e\u2028\ud800\U0001f600\U000e0001é\n"
     shown = to_json({"a": text}, indent=None)
     assert json.loads(shown) == {"a": text}
     assert shown.isprintable()
