@@ -164,7 +164,7 @@ class Capabilities:
     page_size: int | None  # objects per list request at most; None: the list has no pages
     scales: bool
     updates: bool
-    restartable: bool  # a call exists that starts a stopped deployment again
+    restartable: bool  # a call exists that starts a stopped or failed deployment again, under the same id
     create_first: bool  # two deployments that differ only in what is derived may stand side by side
     read_by_id: bool
     min_poll_interval: float = 0.5

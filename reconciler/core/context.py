@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.aside import generations
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.prepare import Prepared
 from reconciler.core.resolve import Resolver
@@ -19,7 +20,8 @@ from reconciler.provider import ProviderType
 class Context:
     """The inputs of one plan. `recorded` is by address, moves done; `quoted` maps addresses to the attribute paths that
     others take from them; `owners` maps (scope, id) to the address that the state holds it under. `foreign` maps
-    provider keys that point elsewhere than recorded to the recorded scope, where absence there proves nothing."""
+    provider keys that point elsewhere than recorded to the recorded scope, where absence there proves nothing. `asides`
+    maps an address to the generation of its old deployment that still stands aside."""
 
     stack: str
     now: str
@@ -35,6 +37,7 @@ class Context:
     quoted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     replace: frozenset[str] = frozenset()
     foreign: Mapping[str, str] = field(default_factory=dict)
+    asides: Mapping[str, int] = field(default_factory=dict)
 
     def owner(self, provider: str, live: Live) -> str | None:
         """The address under which the state of this stack holds a live object."""
@@ -76,4 +79,5 @@ def context_of(
         quoted=given.quoted,
         replace=given.replace,
         foreign=given.foreign,
+        asides=generations(given.recorded),
     )

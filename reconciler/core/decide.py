@@ -14,7 +14,7 @@ from reconciler.core.identity import conflict, holders, missing_model, problem
 from reconciler.core.paths import split
 from reconciler.core.references import BadReferenceError
 from reconciler.core.resolve import resolved
-from reconciler.core.succession import succeed
+from reconciler.core.succession import renew, succeed
 from reconciler.core.tree import ABSENT, get, leaves, marks
 from reconciler.core.verify import verify
 from reconciler.diagnostics import Diagnostic
@@ -60,7 +60,10 @@ def sticky(desired: Desired, prior: Recorded | None) -> Mapping[str, Json]:
 
 # --- rows of the table ----------------------------------------------------------------------------------------------
 def _new(ctx: Context, desired: Desired) -> Decision:
-    """Declared, not in the state."""
+    """Declared, not in the state. Where a create-first replace lost its new one, the old one stands aside still, and
+    what is derived must not be its."""
+    generation = ctx.asides.get(desired.address, -1) + 1
+    desired = renew(ctx, desired, generation) if generation else desired
     found = holders(ctx, desired)
     error = missing_model(ctx, desired, found)
     one = found.live[0] if len(found.live) == 1 else None
@@ -71,7 +74,7 @@ def _new(ctx: Context, desired: Desired) -> Decision:
     if found.leaving:
         note = f"waits until {found.leaving[0].id} is gone ({why.status_of(found.leaving[0])})"
         action = replace(action, notes=(*action.notes, note))
-    return Decision(action, errors=(error,) if error else ())
+    return Decision(replace(action, generation=generation), errors=(error,) if error else ())
 
 
 def _adopt(ctx: Context, desired: Desired, live: Live) -> Decision:
@@ -168,14 +171,16 @@ def _forced(ctx: Context, desired: Desired, live: Live) -> bool:
 def _needed(ctx: Context, desired: Desired, live: Live, compared: Compared) -> tuple[ActionKind, list[str]]:
     """The action on something live, and why."""
     reasons = why.of_changes(compared.changes, _templates(desired, compared))
+    strength: Strength = compared.strength
+    asked, down = desired.address in ctx.replace, live.health in ("stopped", "failed")
+    if not asked and ctx.types[desired.type].capabilities.restartable:
+        idle = live.health == "degraded" and strength == "none"
+        if idle or (down and strength != "replace"):
+            return "deploy", [f"live status is {why.status_of(live)}", *reasons]
     if live.health == "failed":
         return "replace", [f"live status is {why.status_of(live)}", *reasons]
-    if desired.address in ctx.replace:
+    if asked:
         return "replace", ["asked for by --replace", *reasons]
-    strength: Strength = compared.strength
-    startable = live.health in ("stopped", "degraded") and ctx.types[desired.type].capabilities.restartable
-    if startable and (strength == "none" or (live.health == "stopped" and strength != "replace")):
-        return "deploy", [f"live status is {why.status_of(live)}", *reasons]
     return strength, reasons
 
 

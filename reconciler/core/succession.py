@@ -7,8 +7,15 @@ from dataclasses import replace
 from reconciler.core.context import Context
 from reconciler.core.identity import conflict, holders, problem
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Live, Recorded
+from reconciler.model import Desired, Live, Recorded
 from reconciler.plan import Action, Change
+
+
+def renew(ctx: Context, desired: Desired, generation: int) -> Desired:
+    """What is derived of this generation, the rest as it is."""
+    base = {name: value for name, value in desired.spec.items() if name not in desired.derived}
+    made = ctx.types[desired.type].derive(base, ctx.stack, desired.address, generation)
+    return replace(desired, spec={**desired.spec, **{name: made[name] for name in desired.derived & made.keys()}})
 
 
 def succeed(ctx: Context, action: Action, prior: Recorded, live: Live | None) -> tuple[Action, tuple[Diagnostic, ...]]:
@@ -18,22 +25,15 @@ def succeed(ctx: Context, action: Action, prior: Recorded, live: Live | None) ->
     """
     desired = action.desired
     assert desired is not None
-    kind = ctx.types[desired.type]
     generation = prior.generation + 1
-    base = {name: value for name, value in desired.spec.items() if name not in desired.derived}
-    derived = {
-        name: value
-        for name, value in kind.derive(base, ctx.stack, desired.address, generation).items()
-        if name in desired.derived
-    }
+    renewed = renew(ctx, desired, generation)
     changes = action.changes + tuple(
-        Change(name, desired.spec.get(name), value, forces_replacement=True)
-        for name, value in sorted(derived.items())
-        if value != desired.spec.get(name)
+        Change(name, desired.spec.get(name), renewed.spec[name], forces_replacement=True)
+        for name in sorted(desired.derived & renewed.spec.keys())
+        if renewed.spec[name] != desired.spec.get(name)
     )
-    renewed = replace(desired, spec={**desired.spec, **derived})
     action = replace(action, desired=renewed, changes=changes, generation=generation)
-    identity = kind.identity(renewed.spec)
+    identity = ctx.types[desired.type].identity(renewed.spec)
     refuse = ctx.schemas[desired.type].refuse_create_first
     taken = {prior.identity, *(live.identities if live else ())}
     if refuse or (identity is not None and identity in taken):

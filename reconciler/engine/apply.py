@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.core.aside import aside
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.moves import rename
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.select import matching
 from reconciler.diagnostics import Diagnostic, IncompleteError, ReconcilerError, StateError
-from reconciler.engine.aside import aside
 from reconciler.engine.clock import Clock
 from reconciler.engine.entries import Entries
 from reconciler.engine.graph import Node, is_on_its_way, is_unfinished, nodes

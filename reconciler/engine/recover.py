@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from reconciler.core.aside import aside
 from reconciler.core.findings import Finding
 from reconciler.core.journal import EntrySet, IntentClosed, LastRun, Record
 from reconciler.core.schema import ProviderSchema
-from reconciler.engine.aside import aside
 from reconciler.engine.clock import Clock
 from reconciler.engine.values import agrees
 from reconciler.engine.workers import ThreadWorkers, Workers

@@ -242,7 +242,11 @@ class Calls:
 
     def _undeploy(self, op: Operation, _call: Call) -> Reply:
         model = str(memory.model_of(op))
-        memo: dict[str, Json] = {"undeployed": True, "undeploys": int(op.memo.get("undeploys") or 0) + 1}
+        memo: dict[str, Json] = {
+            "undeployed": True,
+            "undeploys": int(op.memo.get("undeploys") or 0) + 1,
+            "deploy": None,  # whatever was under way is over
+        }
         try:
             self._api.undeploy(model)
         except NotFoundError:

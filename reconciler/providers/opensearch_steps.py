@@ -28,6 +28,9 @@ MOST_DEPLOYS = 3
 MOST_CONFIRMS = 6
 MOST_UNDEPLOYS = 3
 MOST_SWEEPS = 8
+# A node that keeps a failed try refuses another until the model has been undeployed; no record tells of such nodes.
+_SPENT = ("DEPLOY_FAILED", "DEPLOYED", "PARTIALLY_DEPLOYED")
+_REFUSED = "Duplicate deploy model task"
 _OVER = ("COMPLETED", "FAILED", "CANCELLED", "COMPLETED_WITH_ERROR", "EXPIRED", "UNREACHABLE")
 
 
@@ -149,6 +152,8 @@ def _converge(op: Operation) -> Next:
             return Call("undeploy")  # a TTL is taken over only at the next deploy
         return Call("put")
     if not memo.get("deploy") and _needs_deploy(op):
+        if seen.get("state") in _SPENT and not held(op) and not memo.get("undeployed"):
+            return Call("undeploy")
         return Call("deploy", creates=True, args={"node_ids": _deploy_nodes(op)})
     waiting = _watch(op) if memo.get("deploy") or held(op) else _settle(op)
     if waiting is not None:
@@ -237,7 +242,7 @@ def _watch(op: Operation) -> Next | None:
     if live is None:
         return Call("confirm") if op.looks >= PATIENCE else Wait("until the search shows it")
     if live.extra.get("task") == "FAILED":
-        return Failed(live.reason or "the deploy failed", live=live)
+        return _over(op, live)
     if _enough(op, live) and live.health == "ready" and _shown(op, live):
         return Call("confirm")
     if not _shown(op, live) and op.looks < SETTLING:
@@ -254,8 +259,8 @@ def _verdict(op: Operation, live: Live) -> Next | None:
     confirms = int(memo.get("confirms") or 0)
     if live.health == "ready" and _enough(op, live):
         return None
-    if task == "FAILED":
-        return Failed(live.reason or "the deploy failed", live=live)
+    if task == "FAILED" or (task == "COMPLETED_WITH_ERROR" and _REFUSED in live.reason):
+        return _over(op, live)
     if (task in ("CREATED", "RUNNING") and live.status not in IDLE) or live.health in ("pending", "unknown"):
         return Wait("until it is deployed", live.status)
     if live.health == "updating":  # DEPLOY_FAILED over a loaded model: the next sync-up puts it right
@@ -274,6 +279,13 @@ def _verdict(op: Operation, live: Live) -> Next | None:
         live.reason or f"it is {live.status}: undeployed while we waited, by hand, by a TTL or by the cluster",
         live=live,
     )
+
+
+def _over(op: Operation, live: Live) -> Next:
+    """The deploy failed: for good, or because nodes keep an earlier failed try, which an undeploy makes them forget."""
+    if _REFUSED in live.reason and not op.memo.get("undeployed"):
+        return Call("undeploy")
+    return Failed(live.reason or "the deploy failed", live=live)
 
 
 def _raced(op: Operation) -> bool:

@@ -138,7 +138,7 @@ class Models:
         """The nodes fetch it first; until then there is a task and nothing else. Its content is in chunk documents."""
         done = self._world.now() + float(self._world.knob("register_seconds", 1.0))
         if self._fails("fail_registers", model, source["name"]):
-            self._task(task, told, done, error=json.dumps({self.nodes()[0]: "model content changed"}))
+            self._task(task, told, done, state="FAILED", error=json.dumps({self.nodes()[0]: "model content changed"}))
             return
         for name in ("model_format", "model_content_hash_value"):
             source[name] = body.get(name)
@@ -211,9 +211,15 @@ class Models:
         raise Refused(status, "version_conflict_engine_exception", reason, outer=outer)
 
     def _begin(self, id_: str, source: Mapping[str, Json], nodes: list[str], task: str, *, everywhere: bool) -> None:
-        """Deploying now; deployed, failed or never done in a while; then, with a TTL, undeployed after it."""
-        now, holding = self._world.now(), self.holders(id_)
-        self.index.forget_future(id_)
+        """Deploying now; deployed, failed or never done in a while; then, with a TTL, undeployed after it.
+
+        A node that is deploying it, or keeps a failed try, refuses another until the model has been undeployed.
+        """
+        now, holding, said = self._world.now(), self.holders(id_), self.held(id_)
+        errors = {node: "Duplicate deploy model task" for node in nodes if said.get(node) == "DEPLOYING"}
+        refused = len(errors) == len(nodes)
+        if not (refused and source["model_state"] == "DEPLOYING"):  # else the try that is under way goes on
+            self.index.forget_future(id_)
         plan: dict[str, Json] = {
             "planning_worker_node_count": len(nodes),
             "planning_worker_nodes": nodes,
@@ -223,33 +229,43 @@ class Models:
         started = {**plan, "model_state": "DEPLOYING", "current_worker_node_count": len(holding)}
         self.index.change(id_, started, at=now, profile=deploying, deploy_at=now)
         about = {"task_type": "DEPLOY_MODEL", "function_name": source["algorithm"], "model_id": id_, "is_async": True}
-        if self._world.knob("never_ready", False):
+        if self._world.knob("never_ready", False) and not refused:
             self._task(task, about, _FOREVER)
             return
-        done = now if self._world.knob("instant", False) else now + float(self._world.knob("deploy_seconds", 2.0))
-        connector = source.get("connector_id")
-        lost = connector is not None and self.connectors.get(str(connector)) is None
-        if lost or self._fails("fail_deploys", id_, source["name"]):
-            reason = f"Failed to find connector:{connector}" if lost else "the service refused the connection"
+        at_once = refused or self._world.knob("instant", False)
+        done = now if at_once else now + float(self._world.knob("deploy_seconds", 2.0))
+        errors = {**self._failure(id_, source, nodes), **errors}
+        if len(errors) == len(nodes):
             self.index.change(id_, {"model_state": "DEPLOY_FAILED"}, at=done, profile=deploying)
             if holding:  # the next sync-up sees that nodes hold it all the same
                 state = "DEPLOYED" if set(nodes) <= set(holding) else "PARTIALLY_DEPLOYED"
                 at = done + float(self._world.knob("sync_seconds", 2.0))
                 self.index.change(id_, {"model_state": state}, at=at, profile=dict.fromkeys(holding, "DEPLOYED"))
-            self._task(task, about, done, error=json.dumps(dict.fromkeys(nodes, reason)))
+            self._task(task, about, done, state="FAILED", error=json.dumps(errors))
             return
         ready = {
-            "model_state": "DEPLOYED",
-            "current_worker_node_count": len(nodes),
+            "model_state": "PARTIALLY_DEPLOYED" if errors else "DEPLOYED",
+            "current_worker_node_count": len(nodes) - len(errors),
             "last_deployed_time": int(done * 1000),
         }
-        self.index.change(id_, ready, at=done, profile=dict.fromkeys(nodes, "DEPLOYED"))
-        self._task(task, about, done)
+        profile = {node: "DEPLOYING" if node in errors else "DEPLOYED" for node in nodes}
+        self.index.change(id_, ready, at=done, profile=profile)
+        told = {"state": "COMPLETED_WITH_ERROR", "error": json.dumps(errors)} if errors else {}
+        self._task(task, about, done, **told)
         in_force = (
             self.index.extra(id_, "ttl") if holding else (source.get("deploy_setting") or {}).get("model_ttl_minutes")
         )
         self.index.change(id_, {}, at=now, ttl=in_force)
         self._expire(id_, done, in_force)
+
+    def _failure(self, id_: str, source: Mapping[str, Json], nodes: Sequence[str]) -> dict[str, str]:
+        """Node to why a deploy fails there; nothing where it does not."""
+        connector = source.get("connector_id")
+        if connector is not None and self.connectors.get(str(connector)) is None:
+            return dict.fromkeys(nodes, f"Failed to find connector:{connector}")
+        if self._fails("fail_deploys", id_, source["name"]):
+            return dict.fromkeys(nodes, "the service refused the connection")
+        return {}
 
     def _expire(self, id_: str, used: float, minutes: Json) -> None:
         """The TTL that was in the record when it was last undeployed and deployed; a later PUT changes nothing."""
@@ -266,17 +282,22 @@ class Models:
             self._world.knobs[knob] = asked - 1
         return bool(asked)
 
-    def _task(self, id_: str, about: Mapping[str, Json], done: float, *, error: str = "", model_id: str = "") -> None:
+    def _task(
+        self,
+        id_: str,
+        about: Mapping[str, Json],
+        done: float,
+        *,
+        state: str = "COMPLETED",
+        error: str = "",
+        model_id: str = "",
+    ) -> None:
         now = self._world.now()
         made = {**about, "state": "CREATED", "create_time": int(now * 1000), "last_update_time": int(now * 1000)}
         self.tasks.add(id_, {**made, "worker_node": self.nodes()})
         if done > now:
             self.tasks.change(id_, {"state": "RUNNING"})
-        end = {
-            "state": "FAILED" if error else "COMPLETED",
-            "error": error or None,
-            "last_update_time": int(done * 1000),
-        }
+        end = {"state": state, "error": error or None, "last_update_time": int(done * 1000)}
         if done < _FOREVER:
             self.tasks.change(id_, {**end, "model_id": model_id or about.get("model_id")}, at=done)
 

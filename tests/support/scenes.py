@@ -26,7 +26,7 @@ After = Literal["absent", "same", "scaled", "updated", "immutable", "create firs
 
 ROWS = (
     "deploy", "conflict", "adopt", "none", "scale", "update", "replace (immutable)", "replace (failed)",
-    "replace (other key)", "deploy (gone)", "undeploy", "forget", "unmanaged", "in transition (in)",
+    "replace (other key)", "deploy (gone)", "deploy (failed)", "undeploy", "forget", "unmanaged", "in transition (in)",
     "in transition (out)", "failed", "stopped", "lagging list", "on demand",
 )  # fmt: skip
 TTL = 30  # minutes
@@ -108,7 +108,8 @@ def expected(cast: Cast, role: Role) -> str | None:
     if hand == "leaving":
         return "deploy"
     if origin == "failed":
-        return "replace"
+        restartable = REGISTRY.types[cast.type].capabilities.restartable
+        return "deploy" if restartable and after not in ("immutable", "create first") else "replace"
     if origin == "slow":
         return "none" if after == "same" else None
     return {"same": "none", "scaled": "scale", "updated": "update"}.get(after, "replace")
@@ -121,7 +122,8 @@ def rows(cast: Cast, role: Role, action: Action | None, *, lag: bool) -> Iterato
         return
     kind, reason = action.action, action.reason
     if kind == "deploy":
-        yield "deploy" if role.origin in ("nobody", "theirs") else "deploy (gone)"
+        word = "failed" if role.origin == "failed" else "gone"
+        yield "deploy" if role.origin in ("nobody", "theirs") else f"deploy ({word})"
     elif kind == "replace":
         word = "other key" if role.origin == "elsewhere" else "failed" if role.origin == "failed" else "immutable"
         yield f"replace ({word})"
@@ -150,6 +152,8 @@ def impossible(type_: str, casts: list[Cast]) -> dict[str, str]:
         assert able == declared, f"{type_}: capabilities and schema disagree about {row}"
         if not able:
             found[row] = f"capabilities.{row}s is false, and no attribute is annotated x-change: {row}"
+    if not capabilities.restartable:
+        found["deploy (failed)"] = "capabilities.restartable is false: what failed is replaced"
     if schema.on_demand is None and not schema.existing:
         found["on demand"] = "neither x-on-demand nor x-existing: what is gone is gone"
     for row in set.intersection(*(set(cast.never) for cast in casts)):

@@ -152,6 +152,33 @@ def test_a_failed_deploy_says_what_its_task_says(cluster: Cluster) -> None:
     assert end.exists
 
 
+def test_what_failed_is_deployed_again_under_its_id(cluster: Cluster) -> None:
+    """Nodes keep a failed try and refuse another until the model is undeployed; the id that callers use stays."""
+    cluster.knob(fail_deploys=1)
+    failed = cluster.up(cluster.own())
+    assert cluster.raw("POST", f"models/{failed.op.id}/_deploy")[0] == 200
+    cluster.clock.tick(5)
+    assert cluster.raw("GET", f"models/{failed.op.id}")[1]["model_state"] == "DEPLOY_FAILED"
+    driven = ready(cluster.change(failed, "deploy", cluster.own()))
+    assert driven.sent == ["survey", "connector", "put", "undeploy", "deploy", "confirm", "remove_connector"]
+    assert driven.op.id == failed.op.id
+    assert cluster.counts() == (1, 1, 1)
+
+
+def test_a_node_that_keeps_a_failed_try_is_made_to_forget_it(cluster: Cluster) -> None:
+    """It failed on one node while the other serves: deploying alone would be refused there for ever."""
+    cluster.knob(nodes=["sandboxNode2"], fail_deploys=1)
+    failed = cluster.up(cluster.own())
+    cluster.knob(nodes=["sandboxNode1", "sandboxNode2"])
+    cluster.raw("POST", f"models/{failed.op.id}/_deploy")
+    cluster.clock.tick(5)
+    assert cluster.raw("GET", f"models/{failed.op.id}")[1]["model_state"] == "PARTIALLY_DEPLOYED"
+    driven = ready(cluster.change(failed, "deploy", cluster.own()))
+    assert driven.sent.count("undeploy") == 1
+    assert driven.op.id == failed.op.id
+    assert driven.end.live.computed["worker_nodes"] == ["sandboxNode1", "sandboxNode2"]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("status", [500, 409])
 def test_a_deploy_that_lost_a_race_waits_for_the_winner(cluster: Cluster, status: int) -> None:
     """Somebody deploys the same model at the same instant: no error, and no second deploy."""

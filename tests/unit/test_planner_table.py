@@ -236,12 +236,22 @@ def test_stopped_without_a_way_to_start_it_is_none_with_a_warning() -> None:
     assert [(row.path, row.expected, row.live) for row in made.drift] == [("status", "ready", "stopped")]
 
 
-@pytest.mark.parametrize("health", ["stopped", "degraded"])
+@pytest.mark.parametrize("health", ["stopped", "degraded", "failed"])
 def test_what_can_be_started_again_is_deployed(health: str) -> None:
-    """Where the provider can start it again, stopped and degraded ones are deployed."""
+    """Where the provider can start it again, stopped, degraded and failed ones are deployed under the id they have."""
     found = replace(LIVE, health=health, status="PARTIAL")
     made = make(stack(CHAT), state(recorded(CHAT, "d-1")), seen(found), types=RESTARTABLE)
-    assert (action(made, "chat").action, action(made, "chat").reason) == ("deploy", "live status is PARTIAL")
+    planned = action(made, "chat")
+    assert (planned.action, planned.id, planned.reason) == ("deploy", "d-1", "live status is PARTIAL")
+
+
+def test_failed_is_replaced_where_starting_again_is_not_enough() -> None:
+    """An immutable change of something failed, or --replace, makes a new one also where it could be started again."""
+    failed = replace(LIVE, health="failed", status="DOWN")
+    other = replace(CHAT, spec={**CHAT.spec, "gpu": "a100"})
+    before = state(recorded(CHAT, "d-1"))
+    assert kinds(make(stack(other), before, seen(failed), types=RESTARTABLE)) == {"chat": "replace"}
+    assert kinds(make(stack(CHAT), before, seen(failed), types=RESTARTABLE, replace=("chat",))) == {"chat": "replace"}
 
 
 def test_degraded_keeps_running() -> None:

@@ -140,6 +140,18 @@ def test_create_first_goes_up_a_generation() -> None:
     assert [(c.path, c.before, c.after) for c in found.changes] == [("gpu", "a", "b"), ("suffix", "g0", "g1")]
 
 
+def test_what_vanished_behind_an_old_one_is_deployed_under_a_name_of_its_own() -> None:
+    """The new one of a create-first replace is gone while the old one still stands aside: the next does not ask for the
+    old one's name, which it would collide with."""
+    item = desired("chat", suffix="g0", derived=frozenset(("name", "suffix")), lifecycle=FIRST)
+    aside = replace(recorded(item, "d-1"), address='chat["replaced-0"]')
+    made = make(stack(item), state(aside), seen(live("d-1", name="chat", suffix="g0")))
+    assert kinds(made) == {"chat": "deploy", 'chat["replaced-0"]': "undeploy"}
+    found = action(made, "chat")
+    assert found.desired is not None
+    assert (found.generation, found.desired.spec["suffix"]) == (1, "g1")
+
+
 def test_create_first_is_refused_where_identities_collide() -> None:
     """Nothing derived and the same name: refused at plan time, with what to do."""
     item = desired("chat", gpu="b", lifecycle=FIRST)

@@ -1,8 +1,11 @@
-"""Where the old deployment of a create-first replace stands in the state until it is undeployed. Names only."""
+"""Where the old deployment of a create-first replace stands in the state until it is undeployed. Names only. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from reconciler.model import Recorded
 
 _ASIDE = re.compile(r'(?P<base>[^\[]+)\["(?:(?P<key>[^"]*)-)?replaced-\d+"\]')
 
@@ -23,3 +26,13 @@ def successor(address: str) -> str | None:
     if match is None:
         return None
     return match["base"] if match["key"] is None else f'{match["base"]}["{match["key"]}"]'
+
+
+def generations(recorded: Mapping[str, Recorded]) -> dict[str, int]:
+    """By successor, the highest generation of those of it that stand aside."""
+    found: dict[str, int] = {}
+    for address, entry in recorded.items():
+        owner = successor(address) if "replaced-" in address else None
+        if owner is not None:
+            found[owner] = max(entry.generation, found.get(owner, 0))
+    return found
