@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, count
 
 from reconciler.model import Json, Live
 from reconciler.provider import Operation, Reply
@@ -31,8 +32,10 @@ def kept(own: Mapping[str, str]) -> list[str]:
 
 
 def slot(op: Operation) -> str:
-    """Under which name a new connector is written down: beside the one in use until the model is switched over."""
-    return "connector_next" if "connector" in memory.made(op) else "connector"
+    """Under which name a new connector is written down: beside the one in use until the model is switched over, and
+    those that could not be removed yet because models of others use them."""
+    names = chain(("connector", "connector_next"), (f"connector_next_{number}" for number in count(2)))
+    return next(name for name in names if name not in memory.made(op))
 
 
 def connector_body(op: Operation) -> dict[str, Json]:
@@ -92,12 +95,19 @@ def agrees(op: Operation, live: Live) -> bool:
 
     What the server does not return (where it was fetched from, its configuration) is compared with the record.
     """
+    prior = op.prior.spec if op.prior else {}
+    return fits(op.desired, live) and all(
+        prior.get(name) in (None, op.desired.get(name)) for name in ("url", "model_config", "version")
+    )
+
+
+def fits(spec: Mapping[str, Json], live: Live) -> bool:
+    """Whether nothing that the server returned of a model's own kind and content is other than in the spec."""
     for name in ("function_name", "model_format", "model_content_hash_value"):
-        asked, found = op.desired.get(name), live.attributes.get(name)
+        asked, found = spec.get(name), live.attributes.get(name)
         if isinstance(asked, str) and isinstance(found, str) and asked.lower() != found.lower():
             return False
-    prior = op.prior.spec if op.prior else {}
-    return all(prior.get(name) in (None, op.desired.get(name)) for name in ("url", "model_config", "version"))
+    return True
 
 
 def predict_body(kind: str) -> dict[str, Json]:

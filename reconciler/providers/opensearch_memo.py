@@ -18,8 +18,9 @@ from reconciler.provider import Operation
 
 def made(op: Operation) -> dict[str, str]:
     """What stands beside the deployment because we made it: `group`, `model`, `connector`, `connector_next` (one made
-    for an update that is not switched over yet), and `kept`: ids, by commas, of retained models found in the group when
-    it was taken again. An empty text says that it is no longer there."""
+    for an update that is not switched over yet; with a number where older ones could not be removed), `task` (of a
+    registration that is not over), and `kept`: ids, by commas, of models in the group that stay: retained ones, or
+    others'. An empty text says that it is no longer there."""
     gone = op.memo.get("gone") or ()
     known = {**(op.prior.created if op.prior else {}), **op.created}
     return {name: id_ for name, id_ in known.items() if id_ and id_ not in gone}

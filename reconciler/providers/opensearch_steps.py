@@ -149,7 +149,8 @@ def _converge(op: Operation) -> Next:
             return Wait("until it is no longer deploying")
         had = (seen.get("attributes") or {}).get("deploy_setting") or {}
         if wanted_ttl(op) != had.get("model_ttl_minutes") and held(op) and not memo.get("undeployed"):
-            return Call("undeploy")  # a TTL is taken over only at the next deploy
+            # A TTL is taken over only at the next deploy, and a predict in between would be one.
+            return Call("hold" if had.get("is_auto_deploy_enabled") is not False else "undeploy")
         return Call("put")
     if not memo.get("deploy") and _needs_deploy(op):
         if seen.get("state") in _SPENT and not held(op) and not memo.get("undeployed"):
@@ -241,8 +242,11 @@ def _watch(op: Operation) -> Next | None:
         return Wait("until it is deployed")
     if live is None:
         return Call("confirm") if op.looks >= PATIENCE else Wait("until the search shows it")
-    if live.extra.get("task") == "FAILED":
-        return _over(op, live)
+    refused = _refused(live)
+    if live.extra.get("task") == "FAILED" and not refused:
+        return Failed(live.reason or "the deploy failed", live=live)
+    if refused and not op.memo.get("confirms"):
+        return Call("confirm")
     if _enough(op, live) and live.health == "ready" and _shown(op, live):
         return Call("confirm")
     if not _shown(op, live) and op.looks < SETTLING:
@@ -259,17 +263,20 @@ def _verdict(op: Operation, live: Live) -> Next | None:
     confirms = int(memo.get("confirms") or 0)
     if live.health == "ready" and _enough(op, live):
         return None
-    if task == "FAILED" or (task == "COMPLETED_WITH_ERROR" and _REFUSED in live.reason):
-        return _over(op, live)
+    refused = _refused(live)
+    if task == "FAILED" and not refused:
+        return Failed(live.reason or "the deploy failed", live=live)
     if (task in ("CREATED", "RUNNING") and live.status not in IDLE) or live.health in ("pending", "unknown"):
         return Wait("until it is deployed", live.status)
     if live.health == "updating":  # DEPLOY_FAILED over a loaded model: the next sync-up puts it right
         return Wait("until the cluster has put its record right", live.status)
+    if refused and not memo.get("undeployed"):
+        return Call("undeploy")
     if task == "COMPLETED_WITH_ERROR" or live.health == "ready":
         missing = sorted(set(wanted_nodes(op) or ()) - set(_worker_nodes(live)))
         why = f"{', '.join(missing)} not known to the cluster, or not eligible" if missing else "not on all nodes"
         return Wait("until all nodes hold it", live.status) if confirms < 2 else Failed(live.reason or why, live=live)
-    if confirms < 2 and live.health != "failed":
+    if confirms < 2 and live.status != "DEPLOY_FAILED":
         return Wait("until it is deployed", live.status)
     if _raced(op) and int(memo.get("deploys") or 0) < MOST_DEPLOYS:  # whoever won did not make it
         return Call("deploy", creates=True, args={"node_ids": _deploy_nodes(op)})
@@ -281,11 +288,9 @@ def _verdict(op: Operation, live: Live) -> Next | None:
     )
 
 
-def _over(op: Operation, live: Live) -> Next:
-    """The deploy failed: for good, or because nodes keep an earlier failed try, which an undeploy makes them forget."""
-    if _REFUSED in live.reason and not op.memo.get("undeployed"):
-        return Call("undeploy")
-    return Failed(live.reason or "the deploy failed", live=live)
+def _refused(live: Live) -> bool:
+    """Whether nodes refused the deploy: somebody else's is under way there, or they keep a try that failed."""
+    return live.extra.get("task") in ("FAILED", "COMPLETED_WITH_ERROR") and _REFUSED in live.reason
 
 
 def _raced(op: Operation) -> bool:

@@ -121,12 +121,10 @@ def judge(state: str, holders: Sequence[str]) -> tuple[Health, bool, str]:
             if holders
             else ("stopped", True, "")
         )
-    if state == "DEPLOYED":
-        return ("ready", False, "") if holders else ("stopped", True, "its record says DEPLOYED, but no node holds it")
-    if state == "PARTIALLY_DEPLOYED":
-        if holders:
-            return "degraded", False, f"only {nodes} hold it"
-        return "stopped", True, "its record says PARTIALLY_DEPLOYED, but no node holds it"
+    if state in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
+        if not holders:  # nodes were lost; the cluster may deploy it again by itself when one joins
+            return "failed", False, f"its record says {state}, but no node holds it"
+        return ("ready", False, "") if state == "DEPLOYED" else ("degraded", False, f"only {nodes} hold it")
     if state in ("DEPLOYING", "REGISTERING"):
         return "pending", False, ""
     if state == "DEPLOY_FAILED":

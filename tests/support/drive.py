@@ -40,10 +40,12 @@ def drive(
     tick: Callable[[], None],
     looks: int = 60,
     between: Callable[[Operation], None] = lambda op: None,
+    before_send: Callable[[Operation], None] = lambda op: None,
 ) -> Driven:
     """Loop until it is done, failed, in conflict, or was looked at `looks` times.
 
-    `tick` lets time pass before each look; `between` is called before each, for a test to meddle.
+    `tick` lets time pass before each look; `between` is called before each, `before_send` before each call, for a test
+    to meddle.
     """
     driven = Driven(Wait("start"), op)
     looked = 0
@@ -52,6 +54,7 @@ def drive(
         if isinstance(step, Done | Failed):
             return driven
         if isinstance(step, Call):
+            before_send(driven.op)
             reply = _send(provider, driven, step, tick)
             if isinstance(reply, Conflict):
                 driven.end = reply

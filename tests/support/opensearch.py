@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from reconciler.model import Json
+from reconciler.provider import Done
 from reconciler.sandbox.in_process import SandboxTransport
 from tests.contract.case import Bench, ContractCase
 from tests.support.drive import Driven, after, deploy_of
@@ -97,3 +98,15 @@ class Cluster(Bench):
 
 def _in(group: Mapping[str, Json]) -> dict[str, Json]:
     return {"model_group_id": group["model_group_id"]}
+
+
+def ready(driven: Driven) -> Driven:
+    assert isinstance(driven.end, Done), driven
+    assert driven.end.live is not None
+    assert driven.end.live.health == "ready"
+    return driven
+
+
+def gone(driven: Driven) -> Driven:
+    assert driven.end == Done(None), driven
+    return driven

@@ -44,7 +44,7 @@ def cluster() -> Iterator[Cluster]:
         ("UNDEPLOYED", [], "stopped", True),
         ("UNDEPLOYED", ["n"], "degraded", False),
         ("DEPLOYED", ["n"], "ready", False),
-        ("DEPLOYED", [], "stopped", True),
+        ("DEPLOYED", [], "failed", False),
         ("PARTIALLY_DEPLOYED", ["n"], "degraded", False),
         ("DEPLOYING", [], "pending", False),
         ("DEPLOY_FAILED", [], "failed", False),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.provider import Conflict, Done, Failed, Operation, RejectedError, Wait
+from reconciler.provider import Call, Conflict, Done, Failed, RejectedError, Reply, Wait
 from reconciler.providers.opensearch import PROVIDER
-from tests.support.drive import MARK, Driven, after, deploy_of
-from tests.support.opensearch import Cluster, connector
+from tests.support.drive import MARK, Driven, deploy_of
+from tests.support.opensearch import Cluster, connector, gone, ready
 
 
 @pytest.fixture
@@ -25,18 +25,6 @@ def cluster() -> Iterator[Cluster]:
 def chat(cluster: Cluster) -> Driven:
     """A remote model with a connector of its own, deployed."""
     return ready(cluster.up(cluster.own(description="hello")))
-
-
-def ready(driven: Driven) -> Driven:
-    assert isinstance(driven.end, Done), driven
-    assert driven.end.live is not None
-    assert driven.end.live.health == "ready"
-    return driven
-
-
-def gone(driven: Driven) -> Driven:
-    assert driven.end == Done(None), driven
-    return driven
 
 
 # --- deploying ----------------------------------------------------------------------------------------------------
@@ -78,6 +66,38 @@ def test_a_registration_that_lands_late_is_cleaned_up(cluster: Cluster, chat: Dr
     driven = ready(cluster.change(chat, "update", cluster.own(description="new"), ["description"]))
     assert "remove_leftover" in driven.sent
     assert set(cluster.all("models")) == {chat.op.id}
+
+
+def test_a_model_of_others_in_our_group_is_never_touched(cluster: Cluster, chat: Driven) -> None:
+    """Somebody registers one of our name without a group, so the server puts it into ours: it serves on through every
+    step of ours, and the group stays with it."""
+    _, made = cluster.raw("POST", "connectors/_create", {**connector(), "name": "c", "version": 1, "protocol": "http"})
+    body = {"name": "chat", "function_name": "remote", "connector_id": made["connector_id"]}
+    theirs = cluster.raw("POST", "models/_register", body)[1]["model_id"]
+    cluster.raw("POST", f"models/{theirs}/_deploy")
+    cluster.clock.tick(5)
+    assert cluster.raw("GET", f"models/{theirs}")[1]["model_group_id"] == chat.op.created["group"]
+    driven = ready(cluster.change(chat, "update", cluster.own(description="new"), ["description"]))
+    cluster.raw("POST", f"models/{chat.op.id}/_undeploy")
+    driven = ready(cluster.change(driven, "deploy", cluster.own(description="new")))
+    gone(cluster.undeploy(driven))
+    assert set(cluster.all("models")) == {theirs}
+    assert cluster.raw("GET", f"models/{theirs}")[1]["model_state"] == "DEPLOYED"
+    assert set(cluster.all("model_groups")) == {chat.op.created["group"]}
+
+
+def test_a_lost_registration_is_the_one_behind_its_own_connector(cluster: Cluster, chat: Driven) -> None:
+    """An older one of ours that landed late stands in the group too, behind another connector: not taken for it."""
+    older = chat.op.created["connector"]
+    body = {"name": "chat", "function_name": "remote", "connector_id": older}
+    cluster.raw("POST", f"models/{chat.op.id}/_undeploy")
+    cluster.raw("DELETE", f"models/{chat.op.id}")
+    late = cluster.raw("POST", "models/_register", {**body, "model_group_id": chat.op.created["group"]})[1]["model_id"]
+    op = replace(chat.op, verb="deploy", memo={"connector": "new", "surveyed": True})
+    assert cluster.provider.find(op, Call("register", creates=True)) is None
+    found = cluster.provider.find(replace(op, memo={"connector": older}), Call("register", creates=True))
+    assert isinstance(found, Reply)
+    assert found.id == late
 
 
 def test_a_group_that_is_not_ours_is_never_taken(cluster: Cluster) -> None:
@@ -219,185 +239,26 @@ def test_a_local_model_is_registered_by_a_task(cluster: Cluster) -> None:
 
 
 def test_a_registration_that_fails_says_why(cluster: Cluster) -> None:
-    """There is no model then; the group stays known, so that the next run cleans it or uses it."""
+    """There is no model then; the group stays known, and the next run uses it and registers anew."""
     cluster.knob(fail_registers=1)
-    driven = cluster.up(cluster.complete(dict(LOCAL), "chat"))
+    spec = cluster.complete(dict(LOCAL), "chat")
+    driven = cluster.up(spec)
     assert isinstance(driven.end, Failed)
     assert "model content changed" in driven.end.reason
-    assert set(driven.op.created) == {"group"}
+    again = ready(cluster.change(driven, "deploy", spec))
+    assert again.op.created["group"] == driven.op.created["group"]
+    assert not again.op.created["task"]
 
 
-# --- changing -----------------------------------------------------------------------------------------------------
-
-
-def test_a_connector_is_changed_while_the_model_serves(cluster: Cluster, chat: Driven) -> None:
-    """A new one is made and switched to, the old one deleted; the model is not undeployed."""
-    spec = cluster.own(description="hello", connector=connector(parameters={"model": "other"}))
-    driven = ready(cluster.change(chat, "update", spec, ["connector.parameters.model"]))
-    assert driven.sent == ["survey", "connector", "put", "confirm", "remove_connector"]
-    (left,) = cluster.all("connectors").values()
-    assert left["parameters"] == {"model": "other"}
-    gone(cluster.undeploy(driven))
-    assert cluster.counts() == (0, 0, 0)
-
-
-def test_a_switch_cut_short_leaves_no_connector_behind(cluster: Cluster, chat: Driven) -> None:
-    """Killed between the new connector and the switch: the next update removes the unused one and makes its own."""
-    spec = cluster.own(description="hello", connector=connector(parameters={"model": "other"}))
-    op = after(cluster.type, chat, "update", spec, ["connector.parameters.model"])
-    stop = iter(range(2))
-    while next(stop, None) is not None:
-        call = PROVIDER.next(op)
-        reply = cluster.provider.send(op, call)  # type: ignore[arg-type]
-        op = replace(op, created={**op.created, **reply.created}, memo={**op.memo, **reply.memo}, id=reply.id or op.id)
-    assert len(cluster.all("connectors")) == 2
-    killed = Driven(chat.end, replace(chat.op, created=op.created))
-    ready(cluster.change(killed, "update", spec, ["connector.parameters.model"]))
-    assert len(cluster.all("connectors")) == 1
-
-
-def test_a_new_ttl_is_in_force_afterwards(cluster: Cluster, chat: Driven) -> None:
-    """Undeployed, changed, deployed again; both fields of deploy_setting are sent."""
-    spec = cluster.own(description="hello", deploy_setting={"model_ttl_minutes": 5, "is_auto_deploy_enabled": False})
-    driven = ready(cluster.change(chat, "update", spec, ["deploy_setting"]))
-    assert driven.sent == ["survey", "undeploy", "put", "deploy", "confirm"]
-    cluster.clock.tick(400)
-    assert [live.dormant for live in cluster.provider.list()] == [True]
-
-
-def test_auto_deploy_changes_without_touching_the_ttl(cluster: Cluster) -> None:
-    """The other field alone needs no interruption, and the TTL survives it."""
-    spec = cluster.own(deploy_setting={"model_ttl_minutes": 5})
-    first = ready(cluster.up(spec))
-    spec = cluster.own(deploy_setting={"model_ttl_minutes": 5, "is_auto_deploy_enabled": False})
-    driven = ready(cluster.change(first, "update", spec, ["deploy_setting.is_auto_deploy_enabled"]))
-    assert "undeploy" not in driven.sent
-    found = cluster.raw("GET", f"models/{driven.op.id}")[1]["deploy_setting"]
-    assert found == {"model_ttl_minutes": 5, "is_auto_deploy_enabled": False}
-
-
-def test_what_the_file_no_longer_says_is_taken_back(cluster: Cluster) -> None:
-    """A TTL is removed with -1, a description with an empty text; null would be refused."""
-    first = ready(cluster.up(cluster.own(description="hello", deploy_setting={"model_ttl_minutes": 5})))
-    driven = ready(cluster.change(first, "update", cluster.own(), ["deploy_setting", "description"]))
-    assert isinstance(driven.end, Done)
-    assert driven.end.live is not None
-    assert driven.end.live.attributes["deploy_setting"]["model_ttl_minutes"] is None
-    assert driven.end.live.attributes["description"] is None
-
-
-def test_a_rate_limiter_can_be_set_but_not_removed(cluster: Cluster, chat: Driven) -> None:
-    """The server merges it and takes no null: that is told, and nothing is sent."""
-    spec = cluster.own(description="hello", rate_limiter={"limit": 5, "unit": "MINUTES"})
-    first = ready(cluster.change(chat, "update", spec, ["rate_limiter"]))
-    assert first.op.live is not None
-    end = cluster.change(first, "update", cluster.own(description="hello"), ["rate_limiter"]).end
-    assert isinstance(end, Failed)
-    assert "no call that removes" in end.reason
-
-
-def test_an_update_is_done_when_a_list_shows_it(cluster: Cluster, chat: Driven) -> None:
-    """A search trails behind a PUT; the next plan must not see the old value."""
-    ready(cluster.change(chat, "update", cluster.own(description="new"), ["description"]))
-    assert [live.attributes["description"] for live in cluster.provider.list()] == ["new"]
-
-
-def test_an_update_of_an_expired_model_leaves_it_off(cluster: Cluster) -> None:
-    """Its record changes; being off is in order for it."""
-    first = ready(cluster.up(cluster.own(deploy_setting={"model_ttl_minutes": 1})))
-    cluster.clock.tick(200)
-    spec = cluster.own(deploy_setting={"model_ttl_minutes": 1}, description="new")
-    driven = cluster.change(first, "update", spec, ["description"])
-    assert isinstance(driven.end, Done)
-    assert driven.end.live is not None
-    assert driven.end.live.dormant
-    assert driven.end.live.attributes["description"] == "new"
-
-
-# --- nodes --------------------------------------------------------------------------------------------------------
-
-
-def test_nodes_are_added_before_others_are_left(cluster: Cluster) -> None:
-    """Moving to another node: it serves all the time; only nodes that hold it are named."""
-    cluster.knob(custom_plan=True)
-    first = ready(cluster.up(cluster.own(node_ids=["sandboxNode1"])))
-    driven = ready(cluster.change(first, "scale", cluster.own(node_ids=["sandboxNode2"]), ["node_ids"]))
-    assert driven.sent.index("deploy") < driven.sent.index("release")
-    assert "undeploy" not in driven.sent
-    (live,) = cluster.provider.list()
-    assert live.attributes["node_ids"] == ["sandboxNode2"]
-
-
-def test_a_node_that_is_not_there_is_named(cluster: Cluster, chat: Driven) -> None:
-    """The server ignores it; waiting for it would never end."""
-    cluster.knob(custom_plan=True)
-    spec = cluster.own(description="hello", node_ids=["sandboxNode1", "node-9"])
-    end = cluster.change(chat, "scale", spec, ["node_ids"]).end
-    assert isinstance(end, Failed)
-    assert "node-9" in end.reason
-
-
-# --- undeploying --------------------------------------------------------------------------------------------------
-
-
-def test_what_was_made_is_deleted_in_the_order_that_the_server_allows(cluster: Cluster, chat: Driven) -> None:
-    """Undeployed, then model, connector, group; nothing is left."""
-    driven = gone(cluster.undeploy(chat))
-    assert driven.sent == ["undeploy", "delete", "sweep", "remove_connector", "delete_group"]
-    assert cluster.counts() == (0, 0, 0)
-
-
-def test_retained_is_undeployed_only_and_taken_up_again(cluster: Cluster) -> None:
-    """With `retain` all of it stays; the same file uses it again, by our mark."""
-    first = ready(cluster.up(cluster.own(retain=True)))
-    gone(cluster.drive(_retained(cluster, first)))
-    assert cluster.counts() == (1, 1, 1)
-    again = ready(cluster.up(cluster.own(retain=True)))
-    assert again.op.id == first.op.id
-    assert cluster.counts() == (1, 1, 1)
-
-
-def test_a_retained_model_outlives_another_one_of_its_name(cluster: Cluster) -> None:
-    """Declared differently later: registered anew in the same group, the retained one is not touched by us again."""
-    first = ready(cluster.up(cluster.own(retain=True)))
-    gone(cluster.drive(_retained(cluster, first)))
-    second = ready(cluster.up(cluster.complete(dict(LOCAL), "chat")))
-    assert second.op.id != first.op.id
-    gone(cluster.undeploy(second))
-    assert set(cluster.all("models")) == {first.op.id}
-
-
-def test_undeploying_needs_no_list(cluster: Cluster, chat: Driven) -> None:
-    """A model that others deleted meanwhile is no obstacle: the rest is still removed."""
-    cluster.raw("POST", f"models/{chat.op.id}/_undeploy")
-    cluster.raw("DELETE", f"models/{chat.op.id}")
-    gone(cluster.undeploy(chat))
-    assert cluster.counts() == (0, 0, 0)
-
-
-def test_a_connector_that_others_use_is_not_torn_away(cluster: Cluster, chat: Driven) -> None:
-    """The server refuses it with their ids; the error says so, and the undeploy can go on later."""
-    body = {"name": "theirs", "function_name": "remote", "connector_id": chat.op.created["connector"]}
-    theirs = cluster.raw("POST", "models/_register", body)[1]["model_id"]
-    with pytest.raises(RejectedError, match=theirs):
-        cluster.undeploy(chat)
-    cluster.raw("DELETE", f"models/{theirs}")
-    gone(cluster.undeploy(chat))
-
-
-def test_what_only_a_killed_run_began_is_removed(cluster: Cluster) -> None:
-    """A group and a late connector without any model: found by the record and by our mark."""
-    cluster.raw("POST", "model_groups/_register", {"name": "chat", "description": MARK.format(address="chat")})
-    marked = {**connector(), "name": "c", "version": 1, "protocol": "http", "description": MARK.format(address="chat")}
-    cluster.raw("POST", "connectors/_create", marked)
-    (group,) = cluster.all("model_groups")
-    began = Driven(Wait(""), Operation("deploy", "chat", "", cluster.own(), created={"group": group}))
-    gone(cluster.undeploy(began))
-    assert cluster.counts() == (0, 0, 0)
-
-
-def _retained(cluster: Cluster, first: Driven) -> Operation:
-    """The undeploy of a record that says `retain`."""
-    op = after(cluster.type, first, "undeploy", {})
-    assert op.prior is not None
-    return replace(op, prior=replace(op.prior, retain=True))
+@pytest.mark.parametrize("later", [0.0, 60.0])
+def test_a_local_registration_outlives_the_run_that_began_it(cluster: Cluster, later: float) -> None:
+    """Killed while the nodes fetch it: the next run goes on with that registration, over or not, and makes no other."""
+    cluster.knob(register_seconds=30.0)
+    spec = cluster.complete(dict(LOCAL), "chat")
+    killed = cluster.up(spec, looks=1)
+    assert isinstance(killed.end, Wait)
+    cluster.clock.tick(later)
+    driven = ready(cluster.change(killed, "deploy", spec))
+    assert "register" not in driven.sent
+    assert cluster.counts()[:2] == (2, 1)  # the model and its chunk
+    assert len(cluster.asked("models/_register$")) == 1

@@ -1,0 +1,222 @@
+"""What stands of an operation on an ML Commons model: looks at it, and how what a lost call made is found by our mark.
+
+Reads only. What of it is ours, and so may be removed, is told here; who removes it is opensearch_calls.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.model import Json, Live
+from reconciler.provider import Call, Conflict, Operation, RejectedError, Reply
+from reconciler.providers import opensearch_bodies as bodies
+from reconciler.providers import opensearch_memo as memory
+from reconciler.providers import opensearch_wire as wire_format
+from reconciler.providers.opensearch_api import Api
+
+
+class Looks:
+    """Looks at one cluster for the operations on it."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    # --- looking at what stands -------------------------------------------------------------------------------------
+    def survey(self, op: Operation, _call: Call) -> Reply:
+        known = (op.prior.id if op.prior else None) or op.id or op.desired.get("model_id")
+        live = self._api.live(known) if isinstance(known, str) else None
+        if op.verb == "deploy" and memory.registers(op):
+            return self._survey_own(op, known, live)
+        if live is None:
+            return Reply(memo={"surveyed": True, "vanished": True})
+        strays = [id_ for id_ in memory.own_connectors(op) if id_ != live.computed.get("connector_id")]
+        memo = {"surveyed": True, "fresh": True, "model": live.id, "seen": bodies.seen_of(op, live), "strays": strays}
+        return Reply(id=live.id, live=live, memo=memo)
+
+    def _survey_own(self, op: Operation, known: Json, live: Live | None) -> Reply:
+        """What of ours is left of a deployment that is to be deployed (again): our model, others in our group."""
+        own, gone = memory.made(op), [known] if live is None and known else []
+        group = own.get("group")
+        ours = group is not None and not op.memo.get("taken")
+        if group is not None and self._api.get("model_groups", group) is None:
+            gone.append(group)
+            group = None
+        hits = self._api.members(group) if group else []
+        members = [str(hit["_id"]) for hit in hits]
+        if live is not None and not bodies.agrees(op, live):
+            if live.id not in members:
+                raise RejectedError(
+                    f"model {live.id} was registered by others, so it can't be registered anew as declared",
+                    provider=self._api.provider,
+                    hint="take back the change, or give the deployment another name",
+                )
+            live = None
+        if live is None and not ours:
+            live = self._retained(op, members)
+        task = self._task(own) if live is None else None
+        if task is not None and isinstance(task.get("model_id"), str):
+            live = self._api.live(task["model_id"])
+        rest = [id_ for id_ in members if live is None or id_ != live.id]
+        connector = live.computed.get("connector_id") if live else None
+        memo: dict[str, Json] = {
+            "surveyed": True,
+            "fresh": True,
+            "gone": gone,
+            "leftovers": self._leftovers(op, hits, live.id if live else None) if ours else [],
+            "strays": [id_ for id_ in self._connectors(op) if id_ != connector],
+        }
+        created: dict[str, str] = {} if ours or not rest else {"kept": ",".join(rest)}
+        if "task" in own and (live is not None or task is None):
+            created["task"] = ""
+        if live is None:
+            return Reply(created=created, memo=memo if task is None else {**memo, "task": own["task"]})
+        if live.id in members:
+            created["model"] = live.id
+        if not ours and isinstance(connector, str) and self._is_ours(op, connector):
+            created["connector"] = connector
+        return Reply(live.id, created, live, {**memo, "model": live.id, "seen": bodies.seen_of(op, live)})
+
+    def _task(self, own: Mapping[str, str]) -> Mapping[str, Json] | None:
+        """The registration of a local model that an earlier run had begun, unless it failed."""
+        task = self._api.get("tasks", own["task"]) if "task" in own else None
+        return task if task and task.get("state") in ("CREATED", "RUNNING", "COMPLETED") else None
+
+    def _leftovers(self, op: Operation, members: Iterable[Mapping[str, Json]], current: str | None) -> list[str]:
+        """Ids of the models in our group, beside the current one, that a killed run or a late answer of ours left.
+
+        A model that somebody registers without naming a group joins the one of its name. It is not ours, and stays:
+        ours are behind a connector of ours or the declared one; a local one is ours if it is as declared.
+        """
+        own, prior = memory.made(op), op.prior.spec if op.prior else {}
+        others = {str(hit["_id"]): hit.get("_source") or {} for hit in members}
+        for id_ in (current, *bodies.kept(own)):
+            others.pop(str(id_), None)
+        known = {*memory.own_connectors(op), op.memo.get("connector"), op.desired.get("connector_id")}
+        known.add(prior.get("connector_id"))
+        open_ = [
+            at for source in others.values() if isinstance(at := source.get("connector_id"), str) and at not in known
+        ]
+        marked = self._api.by_id("connectors", open_) if open_ else {}
+        known |= {id_ for id_, hit in marked.items() if wire_format.of_lineage(bodies.description(hit), op.mark)}
+
+        def is_ours(id_: str, source: Mapping[str, Json]) -> bool:
+            if id_ == own.get("model") or source.get("connector_id") in known - {None}:
+                return True
+            live = wire_format.live_model(id_, source, ())
+            return live.attributes["function_name"] != "remote" and bodies.fits(op.desired or prior, live)
+
+        return [id_ for id_, source in others.items() if is_ours(id_, source)]
+
+    def _connectors(self, op: Operation) -> list[str]:
+        """Ours by the record, and by our mark for this address: a killed run's may have landed after it was looked for.
+
+        One that a moved deployment uses carries the mark of its old address too; the server refuses to delete it.
+        """
+        hits = self._api.hits("connectors", wire_format.phrase_query(op.mark.rpartition("/")[0] + "/"))
+        marked = [str(hit["_id"]) for hit in hits if wire_format.of_address(bodies.description(hit), op.mark)]
+        return list(dict.fromkeys([*memory.own_connectors(op), *marked]))
+
+    def _retained(self, op: Operation, members: list[str]) -> Live | None:
+        """The newest model of a group that we take again which is as declared; what is not, was kept on purpose."""
+        for id_ in reversed(members[-5:]):
+            live = self._api.live(id_)
+            if live is not None and bodies.agrees(op, live):
+                return live
+        return None
+
+    def _is_ours(self, op: Operation, connector: str) -> bool:
+        found = self._api.get("connectors", connector)
+        return found is not None and wire_format.of_lineage(found.get("description"), op.mark)
+
+    def confirm(self, op: Operation, _call: Call) -> Reply:
+        """One model as it is this moment, its task, and what does not belong beside it."""
+        model = memory.model_of(op)
+        live = self._api.live(model) if model else None
+        memo: dict[str, Json] = {"fresh": True, "confirms": int(op.memo.get("confirms") or 0) + 1}
+        if live is None:
+            return Reply(memo={**memo, "vanished": True})
+        deploy = op.memo.get("deploy")
+        task = deploy.get("task") if isinstance(deploy, dict) else None
+        if task and live.health != "ready":
+            live = self._api.cleaned(wire_format.with_task(live, self._api.get("tasks", task)))
+        if op.verb != "undeploy":
+            own = memory.made(op)
+            strays = [id_ for id_ in memory.own_connectors(op) if id_ != live.computed.get("connector_id")]
+            memo["strays"] = strays
+            if own.get("group") and memory.registers(op):
+                memo["leftovers"] = self._leftovers(op, self._api.members(own["group"]), live.id)
+        return Reply(id=live.id, live=live, memo=memo)
+
+    def sweep(self, op: Operation, _call: Call) -> Reply:
+        """Everything of ours that still stands: models in our group, connectors with our mark for this address. The
+        group stays where models of others are in it."""
+        own = memory.made(op)
+        members = self._api.members(own["group"]) if "group" in own else []
+        leftovers = self._leftovers(op, members, None)
+        theirs = [id_ for hit in members if (id_ := str(hit["_id"])) not in leftovers]
+        memo: dict[str, Json] = {
+            "swept": True,
+            "sweeps": int(op.memo.get("sweeps") or 0) + 1,
+            "leftovers": leftovers,
+            "strays": self._connectors(op),
+        }
+        return Reply(created={"kept": ",".join(theirs)} if theirs else {}, memo=memo)
+
+    # --- finding ----------------------------------------------------------------------------------------------------
+    def find_group(self, op: Operation) -> Reply | Conflict | None:
+        name = op.desired.get("name")
+        query = wire_format.name_query(name) if isinstance(name, str) else wire_format.phrase_query(op.mark)
+        for hit in self._api.hits("model_groups", query):
+            id_, description = str(hit["_id"]), bodies.description(hit)
+            if wire_format.mark_of(description) == op.mark:
+                return Reply(created={"group": id_})
+            if wire_format.of_lineage(description, op.mark):
+                return Reply(created={"group": id_}, memo={"taken": True, "surveyed": False})
+            if isinstance(name, str):
+                return Conflict(f"a model group named {name!r} exists ({id_}) without our mark", id=id_)
+        return None
+
+    def find_connector(self, op: Operation) -> Reply | None:
+        hits = self._api.hits("connectors", wire_format.phrase_query(op.mark))
+        ours = sorted(str(hit["_id"]) for hit in hits if wire_format.mark_of(bodies.description(hit)) == op.mark)
+        if not ours:
+            return None
+        return Reply(created={bodies.slot(op): ours[0]}, memo={"connector": ours[0], "strays": ours[1:]})
+
+    def find_model(self, op: Operation) -> Reply | None:
+        """The oldest model in our own group that is as declared, behind the connector that was to be its own."""
+        own, connector = memory.made(op), op.memo.get("connector") or op.desired.get("connector_id")
+        if "group" not in own:
+            return None
+        members = self._api.members(own["group"])
+        for hit in members:
+            live = wire_format.live_model(str(hit["_id"]), hit.get("_source") or {}, ())
+            if live.id in bodies.kept(own) or connector not in (None, live.computed.get("connector_id")):
+                continue
+            if bodies.agrees(op, live):
+                found = bodies.registered(op, live.id)
+                rest = self._leftovers(op, members, live.id)
+                seen = {**found.memo["seen"], "state": live.status}
+                return Reply(found.id, found.created, None, {**found.memo, "seen": seen, "leftovers": rest})
+        return None
+
+    def find_deployed(self, op: Operation) -> Reply | None:
+        """A deploy: the wanted nodes hold the model, or its record says that it is under way."""
+        model = memory.model_of(op)
+        live = self._api.live(model) if model else None
+        if live is None or not (live.status == "DEPLOYING" or _arrived(op, live)):
+            return None
+        memo: dict[str, Json] = {
+            "deploy": {"found": True},
+            "deploys": int(op.memo.get("deploys") or 0) + 1,
+            "confirms": 0,
+        }
+        return Reply(id=live.id, live=live, memo=memo)
+
+
+def _arrived(op: Operation, live: Live) -> bool:
+    """Whether a deploy was carried out. Where some nodes held the model before, their word alone tells nothing."""
+    nodes, wanted = live.computed["worker_nodes"], memory.wanted_nodes(op)
+    if wanted is not None:
+        return set(wanted) <= set(nodes)
+    return bool(nodes) and live.health == "ready" and live.attributes.get("node_ids") is None
