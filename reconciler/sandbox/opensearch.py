@@ -8,7 +8,7 @@ Knobs beside the common ones (`lag`, `shuffle`, `deploy_seconds`, `fail_deploys`
 `custom_plan` (node_ids allowed), `security` (credentials needed), `no_plugin`, `master_key_failures` (so many creates
 and deploys answer 500 first), `conflict_status` (of simultaneous deploys: 500 or 409), `id_sort` (false: sorting by
 _id is off), `forbidden` (ids of models that may not be seen), `fail_registers`, `register_seconds`, `sync_seconds`,
-`auto_deploy` (a predict deploys; default false), `probe_fails_for` (inference.py).
+`auto_deploy` (false: a predict does not deploy), `probe_fails_for` (inference.py).
 """
 
 from __future__ import annotations

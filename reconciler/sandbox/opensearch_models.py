@@ -382,7 +382,7 @@ class Models:
 
     # --- using ------------------------------------------------------------------------------------------------------
     def predict(self, id_: str, body: Mapping[str, Json]) -> dict[str, Json]:
-        """POST models/{id}/_predict: a use, which pushes a TTL on; with the knob `auto_deploy` it also deploys.
+        """POST models/{id}/_predict: a use, which pushes a TTL on. Where nothing holds the model, it deploys it.
 
         A remote model takes `parameters`.
         """
@@ -392,7 +392,7 @@ class Models:
         if source.get("is_enabled") is False:
             raise Refused(403, "status_exception", "Model is disabled.")
         if not self.holders(id_):
-            if not self._world.knob("auto_deploy", False):
+            if not self._world.knob("auto_deploy", True):
                 raise Refused(400, "illegal_argument_exception", "Model not ready yet. Please deploy the model first.")
             if (source.get("deploy_setting") or {}).get("is_auto_deploy_enabled") is False:
                 raise Refused(400, "illegal_argument_exception", "Auto deployment disabled for this model.")

@@ -50,3 +50,8 @@ class TestRegisteredAlready(Contract, FaultContract, ProbeContract):
         (live,) = bench.serving()
         assert live.id == first.op.id == driven.op.id
         assert live.computed["worker_nodes"] == ["sandboxNode1"]
+
+    def test_what_was_undeployed_does_not_answer(self, bench: Bench) -> None:
+        """Where the cluster lets a predict deploy, as it does by default, it would."""
+        bench.knob(auto_deploy=False)
+        super().test_what_was_undeployed_does_not_answer(bench)

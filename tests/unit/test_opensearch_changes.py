@@ -79,7 +79,6 @@ def test_a_new_ttl_is_in_force_afterwards(cluster: Cluster, chat: Driven) -> Non
 def test_a_new_ttl_is_in_force_also_under_traffic(cluster: Cluster, chat: Driven) -> None:
     """A predict deploys what is undeployed, and so with the TTL of before, between any two of our requests: not while
     the TTL is changed."""
-    cluster.knob(auto_deploy=True)
     spec = cluster.own(description="hello", deploy_setting={"model_ttl_minutes": 5})
     op = after(cluster.type, chat, "update", spec, ["deploy_setting"])
 

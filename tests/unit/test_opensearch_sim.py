@@ -138,7 +138,20 @@ def test_a_ttl_is_in_force_from_the_next_deploy_on(cluster: Cluster, model: str)
     assert state(cluster, model) == "DEPLOYED"
     cluster.clock.tick(40)
     assert state(cluster, model) == "UNDEPLOYED"
-    assert cluster.raw("POST", f"models/{model}/_predict", {"parameters": {}})[0] == 400
+
+
+def test_a_predict_deploys_what_is_not_deployed(cluster: Cluster, model: str) -> None:
+    """Unless the model or the cluster forbids it."""
+    predict = ("POST", f"models/{model}/_predict", {"parameters": {}})
+    cluster.raw("PUT", f"models/{model}", {"deploy_setting": {"is_auto_deploy_enabled": False}})
+    assert cluster.raw(*predict)[0] == 400
+    cluster.raw("PUT", f"models/{model}", {"deploy_setting": {"is_auto_deploy_enabled": True}})
+    cluster.knob(auto_deploy=False)
+    assert cluster.raw(*predict)[0] == 400
+    cluster.knob(auto_deploy=True)
+    assert cluster.raw(*predict)[0] == 200
+    cluster.clock.tick(5)
+    assert state(cluster, model) == "DEPLOYED"
 
 
 def test_a_registration_ignores_is_enabled_and_numbers_versions(cluster: Cluster, model: str) -> None:
