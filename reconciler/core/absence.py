@@ -24,12 +24,12 @@ def absence(prior: Recorded, dormant: Live | None, schema: ProviderSchema, now: 
     """Judge a recorded deployment of which nothing, or only a dormant object, is left.
 
     A TTL can have run out only if that long has passed since the last known deploy; the server does not say whether it
-    did. `now` is RFC 3339.
+    did. What an unfinished change of ours may have left off has not expired. `now` is RFC 3339.
     """
     if dormant is None or prior.id is None:
         return Absence(False)
-    if prior.pending is not None and prior.pending.verb == "deploy":
-        return Absence(False, with_why("its deploy was not finished", prior.pending.cause))  # nothing could expire yet
+    if prior.pending is not None and prior.pending.verb != "undeploy":
+        return Absence(False, with_why(f"its {prior.pending.verb} was not finished", prior.pending.cause))
     minutes = time_to_live(prior, schema)
     if minutes is None:
         return Absence(presence == "on_demand", f"live status is {status_of(dormant)}")

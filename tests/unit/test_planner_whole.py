@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.findings import Finding
 from reconciler.diagnostics import Diagnostic, PlanConflictError
-from reconciler.model import Listing, Refreshed
+from reconciler.model import Listing, Pending, Refreshed
 from tests.support.planning import (
     KEY,
     Lifecycle,
@@ -194,7 +194,8 @@ def test_an_id_that_changes_under_an_identity_that_stays() -> None:
 
 
 def test_gone_by_the_providers_own_rule() -> None:
-    """With a TTL: in sync for on_demand once it can have run out, undeployed by hand before, deployed for always."""
+    """With a TTL: in sync for on_demand once it can have run out, undeployed by hand before, deployed for always and
+    where a change of ours was not finished."""
     item = desired("chat", setting={"ttl": 30}, presence="on_demand")
     off = live("d-1", name="chat", setting={"ttl": 30}, dormant=True, status="UNDEPLOYED")
     long_ago = recorded(item, "d-1", deployed_at="2025-11-21T11:00:00Z")
@@ -204,6 +205,9 @@ def test_gone_by_the_providers_own_rule() -> None:
     assert made.drift == ()
     early = make(stack(item), state(recorded(item, "d-1", deployed_at="2025-11-21T11:45:00Z")), seen(off))
     assert action(early, "chat").reason == "it has gone (undeployed by hand)"
+    off_by_us = replace(long_ago, pending=Pending("update", "2025-11-21T11:00:00Z", "interrupted"))
+    unfinished = make(stack(item), state(off_by_us), seen(off))
+    assert action(unfinished, "chat").reason == "it has gone (its update was not finished (interrupted))"
     always = replace(item, presence="always")
     forced = make(stack(always), state(replace(long_ago, presence="always")), seen(off))
     assert (action(forced, "chat").action, forced.drift[0].note) == ("deploy", text)
