@@ -1,4 +1,4 @@
-"""What the state says of a declared deployment once it is as desired. Pure.
+"""What the state says of a declared deployment once it is as desired, or on its way there. Pure.
 
 Sensitive values are digests here, always. An entry that says the same as before is given back unchanged, so that
 nothing is written for nothing.
@@ -6,14 +6,14 @@ nothing is written for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.core.diff import compare
+from reconciler.core.diff import compare, differences, pairs
 from reconciler.core.digest import is_sealed, seal
 from reconciler.core.paths import split
 from reconciler.core.schema import ProviderSchema
-from reconciler.core.tree import ABSENT, get, has_unknown, put
+from reconciler.core.tree import ABSENT, get, has_unknown, put, within
 from reconciler.model import Desired, Json, Live, Recorded, Unknown
 
 
@@ -42,6 +42,37 @@ def _known(tree: Json, before: Json) -> Json:
     if isinstance(tree, Unknown) or (isinstance(tree, list) and has_unknown(tree)):
         return before
     return tree
+
+
+def unsure(
+    entry: Recorded,
+    desired: Desired,
+    prior: Recorded,
+    schema: ProviderSchema,
+    digest_key: str,
+    *,
+    ignore: Sequence[str] = (),
+) -> Recorded:
+    """The entry of a change under way, without what a provider never returns and the change is to bring in place.
+
+    Until it is done, nobody can tell whether the old value is there or the new one. With nothing recorded the next plan
+    brings it again, whatever the file says by then.
+    """
+    spec, trusted = entry.spec, entry.trusted
+    for pair in pairs(schema, desired.spec, {}, prior.spec):
+        if not pair.attribute.write_only or pair.attribute.change not in ("scale", "update"):
+            continue
+        parts, path = split(pair.path), pair.path
+        if get(spec, parts) in (ABSENT, None) or any(_meet(path, ignored) for ignored in ignore):
+            continue
+        if any(differences(path, pair.prior, pair.wanted, digest_key, is_set=pair.attribute.is_set)):
+            spec = put(spec, parts, ABSENT)
+            trusted = tuple(one for one in trusted if not _meet(path, one))
+    return entry if spec is entry.spec else replace(entry, spec=spec, trusted=trusted)
+
+
+def _meet(one: str, other: str) -> bool:
+    return within(one, other) or within(other, one)
 
 
 def record(

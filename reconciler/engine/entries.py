@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.core.record import record
+from reconciler.core.record import record, unsure
 from reconciler.core.schema import ProviderSchema
 from reconciler.engine.clock import Clock
 from reconciler.engine.job import Step
@@ -53,12 +53,11 @@ class Entries:
         id_ = there.id if there is not None else op.id  # a provider may rename it (Nugen)
         created = {**(prior.created if prior is not None else {}), **op.created}
         if prior is not None and (op.verb == "undeploy" or desired is None or (pending is not None and not deploys)):
-            # What was not finished is not written down as applied: a value that the provider never returns would
-            # otherwise look as if it had been sent.
-            return replace(
+            entry = replace(
                 prior, address=step.record, id=id_ if id_ is not None else prior.id, created=created,
                 health=known, status=status, pending=pending, updated_at=now,
             )  # fmt: skip
+            return entry if op.verb == "undeploy" else self._under_way(entry, step)
         if desired is None:
             raise ValueError(f"{step.address} has neither a record nor a declaration")
         generation = step.job.action.generation if deploys or prior is None else prior.generation
@@ -66,7 +65,7 @@ class Entries:
         entry = self.settled(desired, there, None if deploys and step.touched else prior, generation)
         waited = prior is not None and prior.pending is not None and prior.pending.verb == "deploy"
         before = prior.deployed_at if prior is not None else ""
-        return replace(
+        entry = replace(
             entry,
             address=step.record,
             id=id_ if id_ is not None else entry.id,
@@ -76,6 +75,16 @@ class Entries:
             pending=pending,
             deployed_at=now if pending is None and (deploys or waited) else before,
         )
+        return entry if pending is None else self._under_way(entry, step)
+
+    def _under_way(self, entry: Recorded, step: Step) -> Recorded:
+        """What was not finished is not written down as applied. A new deployment gets what it is made of; one that was
+        there before, and can't show all that it has, may have the old values or the new ones."""
+        desired, prior = step.job.desired, step.prior
+        if desired is None or prior is None or prior.id is None or entry.id != prior.id or step.operation.id is None:
+            return entry
+        ignore = () if step.node.name == "deploy" else desired.lifecycle.ignore_changes
+        return unsure(entry, desired, prior, self.schemas[desired.type], self.digest_key, ignore=ignore)
 
     def unanswered(self, step: Step, cause: str) -> Recorded:
         """The record of a deployment that is as desired but for its probe: its deploy is not done."""
