@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.aside import generations
@@ -21,7 +21,9 @@ class Context:
     """The inputs of one plan. `recorded` is by address, moves done; `quoted` maps addresses to the attribute paths that
     others take from them; `owners` maps (scope, id) to the address that the state holds it under. `foreign` maps
     provider keys that point elsewhere than recorded to the recorded scope, where absence there proves nothing. `asides`
-    maps an address to the generation of its old deployment that still stands aside."""
+    maps an address to the generation of its old deployment that still stands aside. `released` are the recorded
+    addresses that are not declared any more and of which nothing is deleted: what of theirs is not live, this plan only
+    forgets."""
 
     stack: str
     now: str
@@ -38,6 +40,7 @@ class Context:
     replace: frozenset[str] = frozenset()
     foreign: Mapping[str, str] = field(default_factory=dict)
     asides: Mapping[str, int] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
 
     def owner(self, provider: str, live: Live) -> str | None:
         """The address under which the state of this stack holds a live object."""
@@ -80,4 +83,13 @@ def context_of(
         replace=given.replace,
         foreign=given.foreign,
         asides=generations(given.recorded),
+        released=frozenset(_released(given)),
     )
+
+
+def _released(given: Prepared) -> Iterator[str]:
+    declared = given.stack.deployments if given.stack is not None and not given.options.destroy else {}
+    for address in given.chosen - declared.keys():
+        entry = given.recorded.get(address)
+        if entry is not None and (given.removed.get(address) == "forget" or not entry.created or entry.retain):
+            yield address

@@ -56,9 +56,9 @@ def problem(desired: Desired, summary: str, detail: str = "", hint: str = "", pa
 
 
 def conflict(ctx: Context, desired: Desired, found: Holders) -> Diagnostic | None:
-    """Why this identity can't be deployed: a live deployment has it already. Names the id and the ways out."""
+    """Why this identity can't be deployed: something has it already. Names the id and the ways out."""
     if not found.live:
-        return None
+        return _kept(ctx, desired, found)
     first = found.live[0]
     if len(found.live) > 1:
         ids = ", ".join(live.id for live in found.live)
@@ -68,16 +68,31 @@ def conflict(ctx: Context, desired: Desired, found: Holders) -> Diagnostic | Non
         )  # fmt: skip
     owner = ctx.owner(desired.provider, first)
     if owner is not None and owner != desired.address:
-        return problem(
-            desired, f"{found.identity} is live already (id {first.id}), and the state holds it as {owner}",
-            hint=f"if it was renamed, say so: moved: [{{from: {_quoted(owner)}, to: {_quoted(desired.address)}}}]; "
-            "else give one of them another name",
-        )  # fmt: skip
+        return _renamed(desired, owner, f"{found.identity} is live already (id {first.id})")
     return problem(
         desired, f"{found.identity} is live already (id {first.id}, status {status_of(first)}) and not in the state",
         detail="Deploying it would collide with a deployment that somebody else made.",
         hint=f"take it over: reconciler import '{desired.address}' '{first.id}', or `adopt: true` beside `provider:`; "
         "else give yours another name",
+    )  # fmt: skip
+
+
+def _kept(ctx: Context, desired: Desired, found: Holders) -> Diagnostic | None:
+    """Something of that identity serves nothing, but another address has it, and would undeploy or delete it."""
+    for asleep in found.dormant:
+        owner = ctx.owner(desired.provider, asleep)
+        if owner is not None and owner != desired.address and owner not in ctx.released:
+            where = f"id {asleep.id}, status {status_of(asleep)}"
+            return _renamed(desired, owner, f"{found.identity} is there, but not live ({where})")
+    return None
+
+
+def _renamed(desired: Desired, owner: str, what: str) -> Diagnostic:
+    """A complaint about a forgotten move, as it mostly is."""
+    return problem(
+        desired, f"{what}, and the state holds it as {owner}",
+        hint=f"if it was renamed, say so: moved: [{{from: {_quoted(owner)}, to: {_quoted(desired.address)}}}]; "
+        "else give one of them another name",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tests.support.planning import (
     KEY,
     Lifecycle,
     Moved,
+    Removed,
     Timeouts,
     action,
     config,
@@ -123,6 +124,34 @@ def test_a_forgotten_move_is_suggested() -> None:
     with pytest.raises(PlanConflictError) as caught:
         make(stack(desired("assistant", name="chat")), state(entry), seen(found))
     assert "moved: [{from: chat, to: assistant}]" in caught.value.diagnostics[0].hint
+
+
+def test_a_forgotten_move_of_something_dormant_is_suggested_too() -> None:
+    """What the old address made and would delete is not deployed under a new one at the same time."""
+    old = recorded(desired("chat"), "d-1", created={"group": "g-1"})
+    off = live("d-1", name="chat", dormant=True, status="UNDEPLOYED")
+    renamed = desired("assistant", name="chat")
+    with pytest.raises(PlanConflictError, match="state holds it as chat") as caught:
+        make(stack(renamed), state(old), seen(off))
+    assert "moved: [{from: chat, to: assistant}]" in caught.value.diagnostics[0].hint
+    moved = make(stack(renamed, moved=(Moved("chat", "assistant"),)), state(old), seen(off))
+    assert kinds(moved) == {"assistant": "deploy"}
+
+
+def test_what_another_address_only_forgets_is_deployed() -> None:
+    """A model that stood there before, is off, and whose old address is not declared any more: nothing collides. A
+    plan that leaves the old address out would keep both, so it is refused."""
+    off = live("m", name="m", identities=("m",), dormant=True, status="READY")
+    old, new = recorded(desired("old", "switch", model_id="m"), "m"), stack(desired("new", "switch", model_id="m"))
+    made = make(new, state(old), seen(switch=[off]), allow_undeploys=1)
+    assert kinds(made) == {"new": "deploy", "old": "forget"}
+    assert action(made, "new").id == "m"
+    with pytest.raises(PlanConflictError, match="state holds it as old"):
+        make(new, state(old), seen(switch=[off]), target=("new",))
+    chat, kept = desired("chat"), live("d-1", name="chat", dormant=True)
+    ours = recorded(chat, "d-1", created={"group": "g-1"})
+    file = stack(desired("assistant", name="chat"), removed=(Removed("chat", "forget"),))
+    assert kinds(make(file, state(ours), seen(kept))) == {"assistant": "deploy", "chat": "forget"}
 
 
 # --- create first, presence -----------------------------------------------------------------------------------------
