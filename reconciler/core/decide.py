@@ -22,6 +22,7 @@ from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Unknown
 from reconciler.plan import Action, ActionKind, Change, Expected
 
 _REFERENCE_END = "}"
+_ASKED = "asked for by --replace"
 
 
 def decide(ctx: Context, desired: Desired, prior: Recorded | None) -> Decision:
@@ -180,7 +181,7 @@ def _needed(ctx: Context, desired: Desired, live: Live, compared: Compared) -> t
     if live.health == "failed":
         return "replace", [f"live status is {why.status_of(live)}", *reasons]
     if asked:
-        return "replace", ["asked for by --replace", *reasons]
+        return "replace", [_ASKED, *reasons]
     return strength, reasons
 
 
@@ -205,7 +206,7 @@ def _absent(ctx: Context, desired: Desired, prior: Recorded, dormant: Live | Non
     judged = absence(prior, dormant, schema, ctx.now, desired.presence)
     compared = _compare(ctx, desired, dormant, prior) if dormant else Compared()
     changed = compared.strength != "none"
-    forced = desired.address in ctx.replace
+    forced = dormant is not None and desired.address in ctx.replace
     if judged.in_sync and not changed and not forced:
         action = _action(ctx, desired, prior, dormant, "none", "in sync", (), (judged.text,))
         return Decision(action, dormant, compared.ignored)
@@ -215,8 +216,11 @@ def _absent(ctx: Context, desired: Desired, prior: Recorded, dormant: Live | Non
     text = "it has gone" if prior.id is not None else "it was not deployed to the end"
     text = why.with_why(text, judged.text)
     another = _is_another(ctx, desired, prior, dormant)
-    if (compared.known == "replace" or another) and prior.created and not prior.retain:
-        told = why.join(reasons) or f"{text}; what was made beside it is not of the name that it has now"
+    if forced:
+        text = f"{_ASKED}; {text}"
+    if (compared.known == "replace" or another or forced) and prior.created and not prior.retain:
+        told = why.join([text, *reasons] if forced else reasons)
+        told = told or f"{text}; what was made beside it is not of the name that it has now"
         action = _action(ctx, desired, prior, dormant, "replace", told, compared.changes)
         return Decision(action, dormant, compared.ignored, errors)
     asleep = holders(ctx, desired).dormant if another else ()

@@ -281,6 +281,16 @@ def test_forced_replace() -> None:
     assert (found.action, found.reason) == ("replace", "asked for by --replace")
 
 
+def test_forced_replace_of_something_dormant() -> None:
+    """What we made of it is made anew. Of a model that stood there before us a deploy is all there is."""
+    off = replace(LIVE, dormant=True, health="stopped", status="UNDEPLOYED")
+    ours = recorded(CHAT, "d-1", created={"group": "g"})
+    reason = "asked for by --replace; it has gone (live status is UNDEPLOYED)"
+    for entry, kind in ((ours, "replace"), (replace(ours, retain=True), "deploy"), (recorded(CHAT, "d-1"), "deploy")):
+        found = action(make(stack(CHAT), state(entry), seen(off), replace=("chat",)), "chat")
+        assert (found.action, found.id, found.reason) == (kind, "d-1", reason)
+
+
 def test_destroy_undeploys_everything() -> None:
     """destroy undeploys everything that the state holds, dependents first."""
     base, top = desired("base"), desired("top", depends_on=("base",), lifecycle=Lifecycle())
