@@ -166,7 +166,9 @@ def _recorded(ctx: Context, desired: Desired, prior: Recorded) -> Decision:
 
 
 def _forced(ctx: Context, desired: Desired, live: Live) -> bool:
-    return desired.address in ctx.replace or live.health == "failed"
+    """Whether it is replaced for certain, whatever values turn out to be."""
+    restartable = ctx.types[desired.type].capabilities.restartable
+    return desired.address in ctx.replace or (live.health == "failed" and not restartable)
 
 
 def _needed(ctx: Context, desired: Desired, live: Live, compared: Compared) -> tuple[ActionKind, list[str]]:

@@ -14,7 +14,7 @@ from reconciler.engine.entries import to_probe
 from reconciler.engine.job import Step
 from reconciler.engine.lane import Request
 from reconciler.engine.scheduler import Owner
-from reconciler.engine.values import NotResolvedError, check, needed, refuse_stronger
+from reconciler.engine.values import NotResolvedError, check, needed, refuse_failed, refuse_stronger
 from reconciler.engine.world import World
 from reconciler.model import HEALTH_KIND, Desired, Json, Live, Recorded, Timeouts, Verb
 from reconciler.provider import Operation
@@ -117,6 +117,7 @@ class Beginner:
         compared = needed(job.desired, self._live(step, prior), prior, schema, self._world.entries.digest_key)
         refuse_stronger(action, compared)
         if action.may and compared.strength == "none":
+            refuse_failed(action)
             return None
         return tuple(change.path for change in compared.changes) or paths
 

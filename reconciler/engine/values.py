@@ -154,6 +154,20 @@ def refuse_stronger(action: Action, compared: Compared) -> None:
         )
 
 
+def refuse_failed(action: Action) -> None:
+    """Raises NotResolvedError where the values ask for nothing, but what failed was to be replaced for them: it can be
+    started again as it is, which is another action."""
+    if action.expected.health == "failed":
+        raise NotResolvedError(
+            Diagnostic(
+                summary=f"{action.address} would need deploy, but {action.action} was planned",
+                address=action.address,
+                detail="It has failed, and no value that is known only now differs. Nothing was sent for it.",
+                hint="plan again: reconciler plan",
+            )
+        )
+
+
 def agrees(entry: Recorded, live: Live, schema: ProviderSchema, digest_key: str) -> Sequence[str]:
     """The paths in which an object is not what an intent was about to create; () for ours.
 

@@ -10,6 +10,7 @@ from reconciler.model import Desired, Json, Secret, Unknown
 from reconciler.plan import Change, Plan
 from reconciler.provider import Operation
 from tests.support.engine_runs import Bench, outcome, results, want
+from tests.support.fake_provider import FakeType
 
 
 def linked(text: str = "${deployments.a.url}", attribute: str = "link", **spec: Json) -> Desired:
@@ -43,6 +44,32 @@ def test_a_value_that_turns_out_equal_to_live_sends_nothing() -> None:
     assert bench.state.deployments["b"].id == "dep-2"
     last = [event for event in bench.events if event.address == "b"][-1]
     assert (last.event, last.status) == ("done", "unchanged")
+
+
+def test_what_failed_is_not_replaced_for_a_value_that_turns_out_equal() -> None:
+    """Where it could be started again, the value decides whether it is replaced. If it is equal, nothing is sent, but
+    that is no success: the next plan starts it."""
+    bench = Bench(type=FakeType(restartable=True))
+    bench.running(want("a", size=1), want("b", ["a"], link="https://a.example"))
+    bench.cloud.things["dep-2"].health = "failed"
+    plan = bench.plan(want("a", size=2), linked())
+    assert [(action.action, action.may) for action in plan.actions] == [("replace", False), ("replace", True)]
+    report = bench.apply(plan)
+    error = outcome(report, "b").error
+    assert error is not None
+    assert error.summary == "b would need deploy, but replace was planned"
+    assert [address for _, address in bench.trace.sends()] == ["a", "a"]
+    again = bench.plan(want("a", size=2), linked())
+    assert [(action.address, action.action) for action in again.actions] == [("a", "none"), ("b", "deploy")]
+
+
+def test_what_failed_and_no_call_starts_again_is_replaced_for_certain() -> None:
+    """Its failure alone asks for that."""
+    bench = Bench()
+    bench.running(want("a", size=1), want("b", ["a"], link="https://a.example"))
+    bench.cloud.things["dep-2"].health = "failed"
+    plan = bench.plan(want("a", size=2), linked())
+    assert [(action.action, action.may) for action in plan.actions] == [("replace", False), ("replace", False)]
 
 
 def test_a_value_that_the_schema_forbids_fails_before_the_first_request() -> None:
