@@ -1,6 +1,6 @@
 """How a step begins: its values resolved, what is live found, its operation made. Then `operate.advance` takes over.
 
-Nothing is sent here but a read again before a failed deployment is replaced.
+Nothing is sent here but a read again before a failed deployment is replaced or started again.
 """
 
 from __future__ import annotations
@@ -66,15 +66,19 @@ class Beginner:
             step.op = replace(step.op, mark=f"reconciler:{self._world.lineage}/{step.address}/{step.intent_id}")
 
     def reread(self, step: Step, live: Live | None) -> None:
-        """What a failed deployment is just before it would be replaced: recovered, on its way, or still failed."""
+        """What a failed deployment is just before something is done about it: recovered, on its way, or still failed.
+
+        One that can be started again is started when it came back in part, or stopped, too.
+        """
         step.op = replace(step.operation, live=live)
         kind = HEALTH_KIND[live.health] if live is not None and not live.dormant else "out"
+        tears = step.job.action.action == "replace"
         step.rereading = kind == "in"
         if live is not None:
             step.status, step.health = live.status, live.health
         if kind == "in":
             self._owner.park(step)
-        elif kind == "steady" and live is not None and step.prior is not None:
+        elif kind == "steady" and live is not None and step.prior is not None and (tears or live.health == "ready"):
             self._recovered(step, step.prior, live)
         else:
             step.lane.waiting.pop(step.address, None)
@@ -138,7 +142,7 @@ class Beginner:
         self._owner.over(step, "unchanged")
 
     def _recovered(self, step: Step, prior: Recorded, live: Live) -> None:
-        """Its failure was all that asked for the replace, and that is over: nothing to send."""
+        """Its failure was all that asked for the action, and that is over: nothing to send."""
         now, pending = self._world.clock.now(), to_probe(step.job.action.desired, prior.pending)
         seen = replace(prior, computed=live.computed, health=live.health, status=live.status)
         self._world.ledger.put(replace(seen, pending=pending, updated_at=now))
@@ -147,7 +151,7 @@ class Beginner:
 
     # --- kinds of steps ---------------------------------------------------------------------------------------------
     def _deploy(self, step: Step, prior: Recorded | None) -> None:
-        if step.job.action.action != "replace" or not step.first or not self._read_again(step, prior):
+        if not step.first or not self._read_again(step, prior):
             self._build(step)
 
     def _build(self, step: Step) -> None:
@@ -180,7 +184,7 @@ class Beginner:
         self._advance(step)
 
     def _read_again(self, step: Step, prior: Recorded | None) -> bool:
-        """Whether a failed deployment is read first: only where its failure is all that asks for the replace.
+        """Whether a failed deployment is read first: only where its failure is all that asks for the action.
 
         What a create-first replace derives anew asks for nothing by itself.
         """
@@ -192,11 +196,11 @@ class Beginner:
         if action.address in self._world.forced or prior is None or live is None or prior.provider != action.provider:
             return False
         self._make(step, "undeploy", prior, live, live.id)
+        step.rereading = True
         if step.lane.type.capabilities.read_by_id:
             step.turn += 1
             self._owner.ask(Request("read", step.lane, step, None, step.turn))
         else:
-            step.rereading = True
             self._owner.park(step)
         return True
 

@@ -67,9 +67,9 @@ class Step:
     `record`: where in the state its deployment stands (a create-first replace keeps the old one aside). `first`: no
     step of the same action comes before it. `begun`: RFC 3339, for the record. `turn` goes up with everything asked of
     a provider for it, so that late answers are known. `leaving`: it waits until something on its way out is gone;
-    `rereading`: it waits to see whether a failed deployment recovers. `touched`: some call did something, or may have.
-    `intent` is on disk and open; `intent_sent`: its request may have reached the provider; `repeated`: it is the second
-    try of a call whose answer was lost.
+    `rereading`: it looks whether a failed deployment has recovered, or waits for that. `touched`: some call did
+    something, or may have. `intent` is on disk and open; `intent_sent`: its request may have reached the provider;
+    `repeated`: it is the second try of a call whose answer was lost.
     """
 
     node: Node

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from reconciler.plan import Event
+from typing import Any
+
+import pytest
+
+from reconciler.model import Health
+from reconciler.plan import Event, Plan
+from reconciler.provider import Call, Next, Operation
 from tests.support.engine_runs import Bench, outcome, results, want
+from tests.support.fake_provider import FakeType, Thing
 
 
 def test_a_failure_skips_what_depends_on_it_and_nothing_else() -> None:
@@ -94,6 +101,65 @@ def test_a_failed_deployment_on_its_way_back_is_waited_for() -> None:
     thing.health, thing.ready_at = None, bench.clock.time + 10
     assert results(bench.apply(plan)) == {"a": "unchanged"}
     assert bench.trace.sends() == [("create", "a")]
+
+
+class Restarting(FakeType):
+    """A type with a call that starts again what failed or stopped."""
+
+    def __init__(self, **capabilities: Any) -> None:
+        super().__init__(restartable=True, **capabilities)
+
+    def next(self, op: Operation) -> Next:
+        down = op.live is not None and op.live.health in ("failed", "stopped", "degraded")
+        return Call("restart", creates=True) if down and "restart" not in op.memo else super().next(op)
+
+
+def failed(**capabilities: Any) -> tuple[Bench, Plan, Thing]:
+    """A deployment that failed, of such a type; the plan that starts it again, and what is at the provider."""
+    bench = Bench(type=Restarting(**capabilities))
+    bench.running(want("a"))
+    (thing,) = bench.cloud.alive()
+    thing.health = "failed"
+    plan = bench.plan(want("a"))
+    assert [(action.action, action.id) for action in plan.actions] == [("deploy", "dep-1")]
+    return bench, plan, thing
+
+
+@pytest.mark.parametrize("read_by_id", [True, False])
+@pytest.mark.parametrize("seconds", [0, 10])
+def test_one_to_be_started_again_that_recovered_is_left_alone(seconds: int, read_by_id: bool) -> None:
+    """Looked at once more before anything is sent: ready by now, or on its way and waited for."""
+    bench, plan, thing = failed(read_by_id=read_by_id)
+    thing.health, thing.ready_at = None, bench.clock.time + seconds
+    assert results(bench.apply(plan)) == {"a": "unchanged"}
+    assert bench.trace.sends() == []
+    assert (bench.state.deployments["a"].health, bench.state.deployments["a"].id) == ("ready", "dep-1")
+    assert bench.plan(want("a")).actions[0].action == "none"
+
+
+@pytest.mark.parametrize("health", ["failed", "stopped", "degraded"])
+def test_one_that_is_not_all_there_is_started_again(health: Health) -> None:
+    """Failed still, or back in part: started under its id."""
+    bench, plan, thing = failed()
+    thing.health = health
+
+    def starts() -> None:
+        thing.health = None
+
+    bench.cloud.fault("restart", "call", then=starts)
+    assert results(bench.apply(plan)) == {"a": "done"}
+    assert bench.trace.sends() == [("restart", "a")]
+    assert len(bench.trace.of("read")) == 1
+    assert bench.state.deployments["a"].id == "dep-1"
+
+
+def test_a_run_that_ends_while_it_looks_once_more_has_done_nothing() -> None:
+    """Nothing was sent for it yet, so nothing is recorded as under way."""
+    bench, plan, _ = failed()
+    bench.cloud.fault("read", "call", then=lambda: [bench.stop.request(15) for _ in range(2)])
+    before = bench.state.deployments
+    assert results(bench.apply(plan)) == {"a": "interrupted"}
+    assert bench.state.deployments == before
 
 
 def test_replace_that_was_asked_for_replaces_even_what_recovered() -> None:
