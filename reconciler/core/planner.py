@@ -92,7 +92,7 @@ def _declared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, O
     except CycleError as error:  # the file is checked when it is loaded: reached only through a hand-made Stack
         raise PlanConflictError(Diagnostic(f"dependencies form a circle: {error}")) from None
     sealer = Sealer(ctx.digest_key) if ctx.digest_key is not None else None
-    quoted, recorded, schemas = ctx.quoted, ctx.recorded, ctx.schemas
+    quoted, recorded = ctx.quoted, ctx.recorded
     for address in addresses:
         desired = declared[address]
         prior = recorded.get(address)
@@ -105,9 +105,14 @@ def _declared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str, O
                 continue
         decision = decide(ctx, desired, prior)
         draft.take(decision)
-        outlooks[address] = outlook_of(decision.action, decision.live, prior, schemas[desired.type])
+        outlooks[address] = _outlook(ctx, decision, prior, desired.type)
         if prior is not None:
             _look_back(ctx, draft, decision, prior)
+
+
+def _outlook(ctx: Context, decision: Decision, prior: Recorded | None, type_: str) -> Outlook:
+    restartable = ctx.types[type_].capabilities.restartable
+    return outlook_of(decision.action, decision.live, prior, ctx.schemas[type_], restartable=restartable)
 
 
 def _look_back(ctx: Context, draft: Draft, decision: Decision, prior: Recorded) -> None:
@@ -132,6 +137,6 @@ def _undeclared(ctx: Context, given: Prepared, draft: Draft, outlooks: dict[str,
         reason = "destroy" if given.options.destroy else f"removed: {removed}" if removed else "no longer declared"
         decision = leave(ctx, prior, reason=reason, forget=removed == "forget")
         draft.take(decision)
-        outlooks[address] = outlook_of(decision.action, decision.live, prior, ctx.schemas[prior.type])
+        outlooks[address] = _outlook(ctx, decision, prior, prior.type)
         if removed != "forget":
             _look_back(ctx, draft, decision, prior)

@@ -17,25 +17,39 @@ _NEW: frozenset[ActionKind] = frozenset(("deploy", "replace"))
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the plan knows of one deployment: its resolved spec, what is live, what it will do to it."""
+    """What the plan knows of one deployment: its resolved spec, what is live, what it will do to it. `keeps_id`: though
+    it is deployed, it stays the same object."""
 
     action: ActionKind
     spec: Mapping[str, Json]
     live: Live | None
     prior: Recorded | None
     schema: ProviderSchema
+    keeps_id: bool = False
 
 
-def outlook_of(action: Action, live: Live | None, prior: Recorded | None, schema: ProviderSchema) -> Outlook:
+def outlook_of(
+    action: Action, live: Live | None, prior: Recorded | None, schema: ProviderSchema, *, restartable: bool
+) -> Outlook:
+    """`restartable` is the provider type's promise that what is there is started again under its id."""
     spec = action.desired.spec if action.desired else {}
-    return Outlook(action.action, spec, live, prior, schema)
+    keeps_id = (
+        restartable
+        and action.action == "deploy"
+        and live is not None
+        and live.id == action.id
+        and live.health != "deleting"  # another one comes after it
+        and not any(change.forces_replacement for change in action.changes)
+    )
+    return Outlook(action.action, spec, live, prior, schema, keeps_id)
 
 
 def attribute(outlook: Outlook, path: str) -> Json:
     """The value of one attribute as it will be after the plan; ABSENT where that can't be known yet.
 
-    What the file declares is known (it may be Unknown itself). Computed attributes are not before a deploy or replace;
-    under any other action they keep their live value unless the schema lists them as changed by it. Of something that
+    What the file declares is known (it may be Unknown itself). Computed attributes are not before a deploy or replace,
+    but for the id of what is only started again; under any other action they keep their live value unless the schema
+    lists them as changed by it. Of something that
     is still on its way in, which the apply waits for, what may yet differ is not the last word. Raises
     BadReferenceError for an attribute of the spec that the file does not set: no apply would ever know it.
     """
@@ -46,6 +60,8 @@ def attribute(outlook: Outlook, path: str) -> Json:
     computed = outlook.schema.computed.get(str(parts[0]))
     if computed is None:
         raise BadReferenceError(f"{path} is quoted, but not set", f"set {path} there, or quote a computed attribute")
+    if outlook.keeps_id and path == "id" and outlook.live is not None:
+        return outlook.live.id
     if outlook.action in _NEW or outlook.action in computed.changed_by:
         return ABSENT
     live = outlook.live

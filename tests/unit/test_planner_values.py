@@ -18,6 +18,7 @@ from reconciler.model import Json, Lifecycle, Secret, Unknown
 from reconciler.plan import Plan
 from tests.support.planning import (
     KEY,
+    RESTARTABLE,
     TOY_SCHEMA,
     action,
     desired,
@@ -243,6 +244,29 @@ def test_known_where_the_target_keeps_it() -> None:
     assert kinds(make(stack(BASE, wanted), before, world)) == {"base": "none", "top": "none"}
     updated = make(stack(desired("base", gpu="h", rpm=6), wanted), before, world)
     assert kinds(updated) == {"base": "update", "top": "none"}
+
+
+@pytest.mark.parametrize("given", [{"dormant": True, "health": "stopped"}, {"health": "failed"}], ids=str)
+def test_the_id_of_what_is_only_started_again_is_known(given: dict[str, Any]) -> None:
+    """Where the provider starts it again under its id, nothing that takes the id alone may change. The rest may."""
+    wanted = top(hook=Unknown("${deployments.base.id}"))
+    before = state(recorded(BASE, "b-1"), recorded(top(hook="b-1"), "t-1"))
+    world = seen(replace(BASE_LIVE, **given), live("t-1", name="top", hook="b-1"))
+    assert kinds(make(stack(BASE, wanted), before, world, types=RESTARTABLE)) == {"base": "deploy", "top": "none"}
+    promised_by_none = make(stack(BASE, wanted), before, world)
+    assert action(promised_by_none, "top").may
+    endpoint = top(hook=Unknown(URL))
+    assert action(make(stack(BASE, endpoint), before, world, types=RESTARTABLE), "top").may
+
+
+@pytest.mark.parametrize("world", [(), (replace(BASE_LIVE, health="deleting"),)], ids=["gone", "on its way out"])
+def test_the_id_of_what_comes_anew_is_not_known(world: tuple[Any, ...]) -> None:
+    """What has gone, or goes first, gets another id."""
+    wanted = top(hook=Unknown("${deployments.base.id}"))
+    before = state(recorded(BASE, "b-1"), recorded(top(hook="b-1"), "t-1"))
+    there = seen(*world, live("t-1", name="top", hook="b-1"), gone=[] if world else ["b-1"])
+    made = make(stack(BASE, wanted), before, there, types=RESTARTABLE)
+    assert kinds(made) == {"base": "deploy", "top": "replace"}
 
 
 def test_changed_by_the_action() -> None:
