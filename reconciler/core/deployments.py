@@ -122,7 +122,8 @@ class DeploymentBuilder:
             probe = read_probe(
                 body,
                 defaults,
-                type_=kind.type.type,
+                spec,
+                kind.schema,
                 probes=kind.type.capabilities.probes,
                 complain=lambda text, *path, hint="": self.complaints.error(
                     text, spans.place_in("probe", *path), address=where, hint=hint

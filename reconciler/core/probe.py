@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
+from reconciler.core.digest import canonical
 from reconciler.core.duration import seconds
+from reconciler.core.paths import split
+from reconciler.core.schema import ProviderSchema
+from reconciler.core.tree import get, same
 from reconciler.model import Json, Probe
 
 ID = "{id}"
@@ -36,7 +40,13 @@ class Asked:
 
 
 def read_probe(
-    body: Mapping[str, Json], defaults: Mapping[str, Json], *, type_: str, probes: bool, complain: Complain
+    body: Mapping[str, Json],
+    defaults: Mapping[str, Json],
+    spec: Mapping[str, Json],
+    schema: ProviderSchema,
+    *,
+    probes: bool,
+    complain: Complain,
 ) -> Probe | None:
     """The probe that an entry of `deployments:` asks for, with what `defaults:` says below it; None where it asks none.
 
@@ -47,7 +57,7 @@ def read_probe(
         return None
     words: dict[str, Json] = {**(under or {}), **(own or {})}
     if not probes:
-        complain(f"deployments of {type_} can't be probed", hint="take `probe` out")
+        complain(f"deployments of {schema.type} can't be probed", hint="take `probe` out")
         return None
     if words.get("body") is not None and words.get("method") == "GET":
         complain("`body` goes with the method POST alone", "body")
@@ -61,9 +71,19 @@ def read_probe(
             continue  # a reference that was complained about
         if times[name] <= 0:
             complain(f"`{name}` of a probe must be longer than nothing", name)
-    return Probe(
+    probe = Probe(
         words.get("path"), words.get("method"), words.get("body"), _statuses(words.get("expect_status")), **times
     )
+    for path, value in schema.silent.items():
+        if same(get(spec, split(path)), value) and _expects_inference(probe):
+            hint = "take `probe` out (`probe: null` where the defaults ask for one), or set this otherwise"
+            complain(f"no probe is ever answered while {path} is {canonical(value)}", hint=hint)
+    return probe
+
+
+def _expects_inference(probe: Probe) -> bool:
+    """Whether it asks what the provider type asks by default, and wants a success; anything else is its owner's."""
+    return probe.path is None and all(200 <= status < 300 for status in probe.expect_status)
 
 
 def _statuses(value: Json) -> tuple[int, ...]:

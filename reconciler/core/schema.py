@@ -66,7 +66,8 @@ class Credential:
 class ProviderSchema:
     """A compiled provider schema. `document` is the JSON Schema of `spec`; `accepts` may raise Unsure.
 
-    `properties` maps attribute paths to their subschemas; `defaults` are those of top-level attributes.
+    `properties` maps attribute paths to their subschemas; `defaults` are those of top-level attributes. `silent` maps
+    attribute paths to the value with which no inference is answered.
     """
 
     type: str
@@ -77,6 +78,7 @@ class ProviderSchema:
     computed: Mapping[str, Computed]
     existing: tuple[str, ...]
     on_demand: str | None
+    silent: Mapping[str, Json]
     settings_schema: Mapping[str, Json]
     credentials: Mapping[str, Credential]
     refuse_create_first: str
@@ -161,6 +163,7 @@ def compile_schema(document: Mapping[str, Json], type_name: str = "") -> Provide
         computed={key: _computed(key, value) for key, value in document.get("x-computed", {}).items()},
         existing=tuple(document.get("x-existing", ())),
         on_demand=document.get("x-on-demand"),
+        silent=document.get("x-silent", {}),
         settings_schema=settings,
         credentials={
             key: Credential(

@@ -16,11 +16,12 @@ from reconciler.core.state_codec import decode_state, encode_state
 from reconciler.diagnostics import FileError, StateError
 from reconciler.edge.client import Client, Dialect
 from reconciler.edge.schemas import read_schema
-from reconciler.model import Desired, Live, Probe
+from reconciler.model import Desired, Json, Live, Probe
 from reconciler.plan import Action, Expected, Plan
 from reconciler.provider import BadAnswerError, Capabilities, Operation, UnavailableError, Wire
 from reconciler.providers.modelstudio_wire import inference_of
 from reconciler.providers.neevcloud_inference import Inference
+from tests.support.rehearsal import Party, Place
 from tests.support.stacks import FakeType, build, errors
 from tests.support.states import entry, state
 
@@ -37,6 +38,13 @@ def fake(*, probes: bool = True) -> dict[str, Any]:
 def probe_of(text: str, more: str = "") -> Probe | None:
     body = f"deployments:\n  chat: {{provider: fake, spec: {{model: m}}{text}}}\n{more}"
     return build(body, **fake()).deployments["chat"].probe
+
+
+def model_with(probe: Json, **spec: Json) -> Probe | None:
+    """The probe of an OpenSearch model that is registered already."""
+    block: dict[str, Json] = {"provider": "opensearch", "probe": probe, "spec": {"model_id": "m", **spec}}
+    file = {"providers": {"opensearch": {"endpoint": "http://localhost:9200"}}, "deployments": {"chat": block}}
+    return Party(Place()).stack(file).deployments["chat"].probe
 
 
 # --- in the file --------------------------------------------------------------------------------------------------
@@ -60,6 +68,24 @@ def test_defaults_lie_under_it_and_null_takes_them_out() -> None:
     assert probe_of("", more) == Probe(timeout=60.0, interval=2.0)
     assert probe_of(", probe: {timeout: 2m}", more) == Probe(timeout=120.0, interval=2.0)
     assert probe_of(", probe: null", more) is None
+
+
+@pytest.mark.parametrize("probe", [{}, {"expect_status": [200, 201]}], ids=str)
+def test_one_that_could_never_be_answered_is_refused(probe: Json) -> None:
+    """A model that is not enabled refuses every predict: said while the file is read, not after the deploy."""
+    with pytest.raises(FileError) as caught:
+        model_with(probe, is_enabled=False)
+    (problem,) = caught.value.diagnostics
+    assert problem.summary == "no probe is ever answered while is_enabled is false"
+    assert (problem.address, problem.span is not None) == ("chat", True)
+    assert model_with(probe, is_enabled=True) == model_with(probe)
+
+
+@pytest.mark.parametrize("probe", [{"expect_status": 403}, {"path": "/_plugins/_ml/models/{id}"}], ids=str)
+def test_one_that_asks_for_something_else_is_its_owners(probe: Json) -> None:
+    """A refusal may be what is expected, and another path is no inference."""
+    assert model_with(probe, is_enabled=False) is not None
+    assert model_with(None, is_enabled=False) is None
 
 
 def test_variables_stand_in_it() -> None:
