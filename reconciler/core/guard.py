@@ -112,7 +112,12 @@ def _some(names: list[str], most: int = 5) -> str:
 
 
 def _empty_lists(given: Guarded) -> Iterator[Refusal]:
-    known = Counter(entry.provider for entry in given.recorded.values() if entry.id is not None)
+    """What an earlier run was taking away is expected to be gone."""
+    known = Counter(
+        entry.provider
+        for entry in given.recorded.values()
+        if entry.id is not None and (entry.pending is None or entry.pending.verb != "undeploy")
+    )
     for key in sorted(known):
         if known[key] < MANY or key in given.options.allow_empty or not given.index.readable(key):
             continue

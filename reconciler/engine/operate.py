@@ -228,6 +228,10 @@ class Operate:
             return
         step.turn += 1
         step.call = call
+        if step.operation.verb == "undeploy" and step.calls == 1 and step.prior is not None:
+            # A killed run that took all away leaves an empty list, which must not look like an outage.
+            pending = self.world.entries.pending(step, "undeploy", "interrupted")
+            self.world.ledger.put(self.world.entries.of(step, pending=pending))
         if call.creates and step.intent is None:
             step.intent = self._intent(step, call)
             self.world.ledger.intend(step.intent)
@@ -331,6 +335,8 @@ class Operate:
             self.keep(step, cause)
             return
         if op is None or not self._worth_recording(step, op):
+            if op is not None and op.verb == "undeploy" and step.calls and step.prior is not None:
+                self.world.ledger.put(step.prior)  # it was refused
             return
         self.world.ledger.put(
             self.world.entries.of(step, pending=self.world.entries.pending(step, op.verb, cause), health=health)

@@ -40,6 +40,31 @@ def test_an_intent_is_on_disk_before_its_request_goes_out() -> None:
             assert bench.trace.items[written][1].intent.memo["lacked"] is True
 
 
+def test_an_undeploy_is_on_disk_before_its_request_goes_out() -> None:
+    """What a killed run was taking away is known to have been on its way out: its absence looks like no outage."""
+    bench = Bench()
+    bench.running(want("a"))
+    bench.run()
+    sent = bench.trace.place("send", "delete", "a")
+    pending = [
+        index for index, item in enumerate(bench.trace.items[:sent])
+        if item[0] == "append" and isinstance(item[1], EntrySet)
+        and item[1].entry.pending is not None and item[1].entry.pending.verb == "undeploy"
+    ]  # fmt: skip
+    assert pending
+    assert synced(bench.trace, pending[0], sent)
+
+
+def test_an_undeploy_that_was_refused_leaves_the_record_as_it_was() -> None:
+    """Nothing of it is under way."""
+    bench = Bench()
+    bench.running(want("a"))
+    before = bench.state.deployments["a"]
+    bench.cloud.fault("delete", "refused", address="a")
+    bench.run()
+    assert bench.state.deployments["a"] == before
+
+
 def test_an_outcome_is_on_disk_before_its_event_is_told() -> None:
     """`done` is said only of what a killed process would find again."""
     bench = Bench()

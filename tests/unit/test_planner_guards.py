@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.model import Listing
+from reconciler.model import Listing, Pending
 from reconciler.plan import Plan
 from tests.support.planning import (
+    NOW,
     Lifecycle,
     Limits,
     Removed,
@@ -150,6 +151,16 @@ def test_an_empty_list_looks_like_an_outage() -> None:
     assert make(stack(*items), before, world, allow_empty=("toy",)).refused == ()
     two = make(stack(*items[:2]), state(*list(before.deployments.values())[:2]), world)
     assert two.refused == ()
+
+
+def test_what_a_killed_run_was_taking_away_is_no_outage() -> None:
+    """Its undeploys are on record, so the next run goes on without a flag."""
+    items = [desired(f"d{index}") for index in range(3)]
+    pending = Pending("undeploy", NOW, "interrupted")
+    before = state(*(recorded(item, f"id-{item.address}", pending=pending) for item in items))
+    made = make(stack(*items), before, seen(gone=[f"id-{item.address}" for item in items]))
+    assert made.refused == ()
+    assert set(kinds(made).values()) == {"deploy"}
 
 
 def test_another_endpoint() -> None:
