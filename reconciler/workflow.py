@@ -5,31 +5,31 @@ Functions take a `Workspace` and give values; what is printed, and where, is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.core.bulk import collector_paused
-from reconciler.core.duration import seconds
 from reconciler.diagnostics import (
     Diagnostic,
     FileError,
     IncompleteError,
+    PlanConflictError,
     ReconcilerError,
     RefusedError,
     StaleError,
     StateError,
 )
 from reconciler.edge.backends.base import Base
-from reconciler.model import Json, ProviderConfig, Recorded, Refreshed, Stack, State
+from reconciler.model import Json, ProviderConfig, Refreshed, Stack, State
 from reconciler.plan import Event, Plan, PlanOptions, Report
 from reconciler.provider import Provider
+from reconciler.recovery import findings_of, found, resolve, unended_note, with_uncertain
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
-    from reconciler.core.findings import Finding
     from reconciler.core.references import Reference
     from reconciler.engine.recover import Resolution
 
@@ -95,12 +95,13 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
 
     with collector_paused():
         stack, base = space.stack, space.base
-        needed = providers_needed(stack, _with_uncertain(base), options)
+        needed = providers_needed(stack, with_uncertain(base), options)
         configs = {key: config for key, config in space.provider_configs(stack).items() if key in needed}
         providers = space.connect(configs, stack)
         # first what is uncertain, then the lists: what landed in between is found by both, not by one alone
-        resolutions = _resolve(space, base, configs, providers, locked)
-        refreshed = space.fetch(configs, providers, base.state, _found(resolutions))
+        resolutions = resolve(space, base, configs, providers, locked)
+        recovered = findings_of(resolutions)
+        refreshed = space.fetch(configs, providers, base.state, found(recovered))
         made = make(
             stack,
             base.state,
@@ -109,65 +110,13 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
             types=space.registry.types,
             options=options,
             now=space.invocation.environment.now(),
-            recovered=_findings(resolutions),
+            recovered=recovered,
             providers=configs,
             sandbox=space.invocation.sandbox,
         )
         if not resolutions:
-            made = replace(made, notes=(*_unended(space, base, locked), *made.notes))
+            made = replace(made, notes=(*unended_note(space, base, locked), *made.notes))
     return Planned(made, base, configs, providers, refreshed, resolutions)
-
-
-def _with_uncertain(base: Base) -> State | None:
-    """The state with what may have been begun beside it: its providers are to be asked even where all else has gone."""
-    begun = {intent.address: intent.entry for intent in base.intents}
-    return base.state and replace(base.state, deployments={**begun, **base.state.deployments})
-
-
-def _unended(space: Workspace, base: Base, locked: bool) -> tuple[str, ...]:
-    """One note where the last run was killed and left nothing uncertain; what is uncertain tells of the run itself."""
-    if base.last_run is None or base.last_run.result is not None:
-        return ()  # nearly always
-    from reconciler.core.findings import unended
-
-    return (unended(base.last_run, under_way=not locked and space.backend.lock_status().state == "held"),)
-
-
-def _resolve(
-    space: Workspace, base: Base, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], locked: bool
-) -> tuple[Resolution, ...]:
-    """What became of the requests that a killed run left without an answer."""
-    if not base.intents or base.state is None:
-        return ()
-    from reconciler.engine.clock import SystemClock
-    from reconciler.engine.recover import resolve_intents
-
-    timeouts = {key: seconds(config.settings.get("timeout", 30.0)) for key, config in configs.items()}
-    return resolve_intents(
-        base.intents,
-        state=base.state,
-        providers=providers,
-        schemas=space.registry.schemas,
-        last_run=base.last_run,
-        clock=SystemClock(),
-        timeouts=timeouts if locked else None,
-    )
-
-
-def _findings(resolutions: tuple[Resolution, ...]) -> tuple[Finding, ...]:
-    """What they mean to the planner. Nearly always there are none, and then a plan needs nothing of the engine's."""
-    if not resolutions:
-        return ()
-    from reconciler.engine.recover import findings
-
-    return tuple(findings(resolutions))
-
-
-def _found(resolutions: Sequence[Resolution]) -> list[Recorded]:
-    """Entries that the state is going to have, so that a list which lacks one is asked about it."""
-    from reconciler.engine.recover import findings
-
-    return [finding.entry for finding in findings(resolutions) if finding.what == "found" and finding.entry]
 
 
 def _secrets(space: Workspace) -> Callable[[Reference], Json]:
@@ -203,7 +152,8 @@ def read_saved(path: Path, secrets: Callable[[str], Json] | None = None) -> Plan
 def plan_from(space: Workspace, path: Path) -> Planned:
     """A saved plan, checked against the world as it is now. Raises StaleError with every reason against it."""
     from reconciler.core.desired import secret_lookup
-    from reconciler.core.stale import needed_by, staleness
+    from reconciler.core.findings import uncertain
+    from reconciler.core.stale import concerns, needed_by, staleness
 
     shown, base = read_saved(path), space.base
     if shown.sandbox and not space.invocation.sandbox:
@@ -214,20 +164,27 @@ def plan_from(space: Workspace, path: Path) -> Planned:
         )
     if shown.refused:
         raise RefusedError(*(Diagnostic(f"{path} holds a refused plan: {one.message}") for one in shown.refused))
-    configs = {key: config for key, config in _configs_now(space).items() if key in needed_by(shown)}
+    begun = [intent for intent in base.intents if concerns(shown, intent.address)]
+    needed = needed_by(shown) | {intent.entry.provider for intent in begun}
+    configs = {key: config for key, config in _configs_now(space).items() if key in needed}
     early = staleness(shown, base.state, space.configs, None, schemas=space.registry.schemas)
     if early:
         raise _stale(path, early)
     filled = read_saved(path, secret_lookup(space.document, space.inputs))
     providers = space.connect(configs, None)
-    resolutions = _resolve(space, base, configs, providers, locked=True)
-    refreshed = space.fetch(configs, providers, base.state, _found(resolutions))
+    resolutions = resolve(space, base, configs, providers, locked=True)
+    recovered = findings_of(resolutions)
+    unclear = uncertain(recovered, {one.address for one in recovered if concerns(shown, one.address)}, shown.moved)
+    if unclear:
+        raise PlanConflictError(*unclear)
+    refreshed = space.fetch(configs, providers, base.state, found(recovered))
     if refreshed.failed:
         raise ReconcilerError(*refreshed.failed.values())
-    late = staleness(filled, base.state, space.configs, refreshed, schemas=space.registry.schemas)
+    late = staleness(filled, base.state, space.configs, refreshed, schemas=space.registry.schemas, recovered=recovered)
     if late:
         raise _stale(path, late)
-    return Planned(filled, base, configs, providers, refreshed, resolutions)
+    notes = tuple(one.message for one in recovered) or unended_note(space, base, locked=True)
+    return Planned(replace(filled, notes=notes), base, configs, providers, refreshed, resolutions)
 
 
 def _configs_now(space: Workspace) -> dict[str, ProviderConfig]:
@@ -288,12 +245,12 @@ def apply(
         backend, stop = space.backend, StopSignal()
         state = planned.base.state or replace(backend.fresh(), lineage=planned.plan.lineage or backend.fresh().lineage)
         with stopping_on_signals(stop):
-            run, found = space.run(command), records(planned.resolutions)
+            run, known = space.run(command), records(planned.resolutions)
             to_do = sum(1 for action in planned.plan.actions if action.action != "none")
-            started = run_started(run, SystemClock().now(), state, to_do) if found else None
+            started = run_started(run, SystemClock().now(), state, to_do) if known else None
             journal = backend.open_journal(started, state)
-            if found:
-                journal.append(*found)
+            if known:
+                journal.append(*known)
                 journal.sync()
                 state, run = backend.read().state or state, replace(run, started=True)
             report = execute(

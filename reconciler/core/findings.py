@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.core.journal import LastRun
+from reconciler.diagnostics import Diagnostic
 from reconciler.model import Recorded
 
 
@@ -21,6 +23,22 @@ class Finding:
     what: Literal["found", "absent", "unclear"]
     message: str
     entry: Recorded | None = None
+
+
+def uncertain(
+    recovered: Iterable[Finding], chosen: Collection[str], moved: Iterable[tuple[str, str]]
+) -> tuple[Diagnostic, ...]:
+    """Steps of which nobody can say what became of them, at the addresses `chosen`: they can't be planned, nor may they
+    be sent again."""
+    renames = dict(moved)
+    return tuple(
+        Diagnostic(
+            f"an earlier run left {address} uncertain", address=address, detail=finding.message,
+            hint=f"settle it as said, or leave it out: --exclude '{address}'",
+        )
+        for finding in recovered
+        if finding.what == "unclear" and (address := renames.get(finding.address, finding.address)) in chosen
+    )  # fmt: skip
 
 
 def unended(last_run: LastRun | None, *, under_way: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.findings import Finding
+from reconciler.core.findings import Finding, uncertain
 from reconciler.core.moves import find_moves, rename
 from reconciler.core.references import references
 from reconciler.core.schema import ProviderSchema
@@ -61,7 +61,7 @@ def prepare(
     configs = providers if providers is not None else stack.providers if stack else {}
     scopes = {key: known.scope for key, known in state.providers.items()} if state else {}
     scopes.update({key: config.scope for key, config in configs.items()})
-    errors += tuple(_unclear(recovered, chosen, dict(moved)))
+    errors += uncertain(recovered, chosen, moved)
     errors += tuple(_unreachable(recorded, chosen, schemas, configs, stack))
     return Prepared(
         name=stack.name if stack else state.stack if state else "",
@@ -103,17 +103,6 @@ def _forced(options: PlanOptions, declared: Iterable[str]) -> frozenset[str]:
     if options.destroy or options.refresh_only:
         raise UsageError(Diagnostic("--replace goes with neither --destroy nor --refresh-only"))
     return frozenset(matching("--replace", options.replace, tuple(declared)))
-
-
-def _unclear(recovered: Sequence[Finding], chosen: frozenset[str], moved: Mapping[str, str]) -> Iterable[Diagnostic]:
-    """Steps of a killed run of which nobody can say what became of them: their deployment can't be planned."""
-    for finding in recovered:
-        address = moved.get(finding.address, finding.address)
-        if finding.what == "unclear" and address in chosen:
-            yield Diagnostic(
-                f"an earlier run left {address} uncertain", address=address, detail=finding.message,
-                hint=f"settle it as said, or leave it out: --exclude '{address}'",
-            )  # fmt: skip
 
 
 def _unreachable(

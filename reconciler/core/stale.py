@@ -5,11 +5,12 @@ Only what the plan changes or quotes is held against it: the rest of the world m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from reconciler.core.diff import compare, differences
 from reconciler.core.digest import digest
 from reconciler.core.expect import expected_of, value_of
+from reconciler.core.findings import Finding
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.moves import rename
 from reconciler.core.reason import of_value, status_of
@@ -32,6 +33,14 @@ def needed_by(plan: Plan) -> frozenset[str]:
     return frozenset(keys)
 
 
+def concerns(plan: Plan, address: str) -> bool:
+    """Whether what a killed run left at `address` (as it was before moves) is this plan's business: all of it is,
+    unless targets leave it out."""
+    at = dict(plan.moved).get(address, address)
+    everything = not plan.options.target and not plan.options.exclude
+    return everything or any(action.address == at for action in plan.actions)
+
+
 def staleness(
     plan: Plan,
     state: State | None,
@@ -39,17 +48,23 @@ def staleness(
     refreshed: Refreshed | None,
     *,
     schemas: Mapping[str, ProviderSchema],
+    recovered: Iterable[Finding] = (),
 ) -> tuple[str, ...]:
     """Why the plan no longer fits, in sentences; () where it does.
 
     `configs` are the providers as the file has them now. With `refreshed` None only what needs no look and no secret
     is checked: lineage, serial, provider settings. With it, `plan` holds its secrets in clear (`plan_from_file` with a
-    lookup), and digests and live state are checked as well.
+    lookup), and digests and live state are checked as well. `recovered` is what has been found of the steps that a
+    killed run left uncertain: the state is about to have it.
     """
     found = [*_of_state(plan, state), *_of_providers(plan, configs)]
     if refreshed is not None and not found:
+        appeared = {one.address: one.entry for one in recovered if one.what == "found" and one.entry is not None}
+        recorded = rename({**(state.deployments if state else {}), **appeared}, plan.moved)
+        unforeseen = _unforeseen(plan, rename(appeared, plan.moved))
         found += _of_secrets(plan, state)
-        found += _of_world(plan, state, LiveIndex(refreshed), schemas)
+        found += unforeseen.values()
+        found += _of_world(plan, state, recorded, unforeseen, LiveIndex(refreshed), schemas)
     return tuple(found)
 
 
@@ -114,13 +129,30 @@ def _where(action: Action) -> str:
     return str(moved.before) if moved is not None else action.provider
 
 
+def _unforeseen(plan: Plan, appeared: Mapping[str, Recorded]) -> dict[str, str]:
+    """By address what a killed run did where this plan changes something, and this plan did not know of. A step without
+    an id yet (what stands beside a deployment) is gone on from, whatever the plan knew."""
+    return {
+        action.address: f"{action.address} was deployed by a run that was cut off (id {entry.id}); "
+        "the plan does not know of it"
+        for action in plan.actions
+        if action.action != "none"
+        and (entry := appeared.get(action.address)) is not None
+        and entry.id not in (None, action.expected.id)
+    }
+
+
 def _of_world(
-    plan: Plan, state: State | None, index: LiveIndex, schemas: Mapping[str, ProviderSchema]
+    plan: Plan,
+    state: State | None,
+    recorded: Mapping[str, Recorded],
+    told: Collection[str],
+    index: LiveIndex,
+    schemas: Mapping[str, ProviderSchema],
 ) -> Iterator[str]:
-    recorded = rename(state.deployments, plan.moved) if state else {}
     relevant = _relevant(plan)
     for action in plan.actions:
-        if action.address in relevant and index.readable(_where(action)):
+        if action.address in relevant and action.address not in told and index.readable(_where(action)):
             entry = recorded.get(action.address)
             yield from _of_action(action, entry, index, schemas, state.digest_key if state else None)
 

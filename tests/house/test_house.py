@@ -22,8 +22,8 @@ TYPES = sorted(
 # A module may import from its own floor and from lower ones; rooms on one floor that must not see each other are below.
 FLOORS = {
     "diagnostics": 0, "version": 0, "model": 1, "plan": 1, "provider": 2, "core": 2, "edge": 3, "render": 3,
-    "engine": 4, "providers": 4, "sandbox": 4, "registry": 5, "workspace": 5, "workflow": 6, "importing": 6,
-    "cli": 7, "__main__": 8,
+    "engine": 4, "providers": 4, "sandbox": 4, "registry": 5, "workspace": 5, "recovery": 6, "workflow": 6,
+    "importing": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 STRANGERS = [("engine", "providers"), ("engine", "sandbox"), ("providers", "engine"), ("providers", "sandbox"),
              ("sandbox", "providers"), ("sandbox", "engine"), ("edge", "render"), ("render", "edge")]  # fmt: skip

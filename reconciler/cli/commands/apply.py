@@ -63,10 +63,10 @@ def apply_command(
     with workspace(run, var, var_file) as space:
         if planfile:
             source: Callable[[], workflow.Planned] = lambda: workflow.plan_from(space, Path(run.folder, planfile))  # noqa: E731
-            approve: Callable[[Plan], bool] = accept
+            approve: Callable[[Plan], bool] = accepter(run)
         elif same_as:
             source = lambda: workflow.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
-            approve = accept
+            approve = accepter(run)
         else:
             source = lambda: workflow.plan(space, plan_options(**options), locked=True)  # noqa: E731
             approve = asker(run, auto_approve, format_, "apply")
@@ -107,8 +107,20 @@ def destroy_command(
         )
 
 
-def accept(_plan: Plan) -> bool:
-    return True
+def accepter(run: Globals) -> Callable[[Plan], bool]:
+    """What takes a plan as it is, without showing it."""
+
+    def approve(plan: Plan) -> bool:
+        tell_notes(run, plan)
+        return True
+
+    return approve
+
+
+def tell_notes(run: Globals, plan: Plan) -> None:
+    """What is told beside a plan that is not printed: what an earlier run left, and what became of it."""
+    for note in plan.notes:
+        run.console.tell(f"note: {note}")
 
 
 def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Callable[[Plan], bool]:
@@ -119,6 +131,8 @@ def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Calla
 
         if format_ == "text":
             print_plan(run, plan, "text", next_step=False)
+        else:
+            tell_notes(run, plan)
         if plan.refused:
             raise RefusedError(*(Diagnostic(f"refused ({r.rule}): {r.message}") for r in plan.refused))
         if auto_approve or not differs(plan):

@@ -1,0 +1,70 @@
+"""What a killed run left behind, as a command meets it: what became of it is looked up, and told.
+
+Joins the state and the engine's looks; what a finding means is the planner's, what is written down the workflow's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.core.duration import seconds
+from reconciler.edge.backends.base import Base
+from reconciler.model import ProviderConfig, Recorded, State
+from reconciler.provider import Provider
+from reconciler.workspace import Workspace
+
+if TYPE_CHECKING:
+    from reconciler.core.findings import Finding
+    from reconciler.engine.recover import Resolution
+
+
+def with_uncertain(base: Base) -> State | None:
+    """The state with what may have been begun beside it: its providers are to be asked even where all else has gone."""
+    begun = {intent.address: intent.entry for intent in base.intents}
+    return base.state and replace(base.state, deployments={**begun, **base.state.deployments})
+
+
+def resolve(
+    space: Workspace, base: Base, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], locked: bool
+) -> tuple[Resolution, ...]:
+    """What became of the requests that a killed run left without an answer."""
+    if not base.intents or base.state is None:
+        return ()
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.recover import resolve_intents
+
+    timeouts = {key: seconds(config.settings.get("timeout", 30.0)) for key, config in configs.items()}
+    return resolve_intents(
+        base.intents,
+        state=base.state,
+        providers=providers,
+        schemas=space.registry.schemas,
+        last_run=base.last_run,
+        clock=SystemClock(),
+        timeouts=timeouts if locked else None,
+    )
+
+
+def findings_of(resolutions: tuple[Resolution, ...]) -> tuple[Finding, ...]:
+    """What they mean to a plan. Nearly always there are none, and then a plan needs nothing of the engine's."""
+    if not resolutions:
+        return ()
+    from reconciler.engine.recover import findings
+
+    return tuple(findings(resolutions))
+
+
+def found(recovered: Sequence[Finding]) -> list[Recorded]:
+    """Entries that the state is going to have, so that a list which lacks one is asked about it."""
+    return [finding.entry for finding in recovered if finding.what == "found" and finding.entry]
+
+
+def unended_note(space: Workspace, base: Base, locked: bool) -> tuple[str, ...]:
+    """One note where the last run was killed and left nothing uncertain; what is uncertain tells of the run itself."""
+    if base.last_run is None or base.last_run.result is not None:
+        return ()  # nearly always
+    from reconciler.core.findings import unended
+
+    return (unended(base.last_run, under_way=not locked and space.backend.lock_status().state == "held"),)
