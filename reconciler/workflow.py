@@ -307,6 +307,16 @@ def change_state(
         return backend.commit(changed)
 
 
+def move(space: Workspace, source: str, target: str, lock_timeout: str) -> State:
+    """Give what stands at `source` the address `target`."""
+    from reconciler.core.state_ops import move as moved
+
+    def change(state: State) -> State:
+        return moved(state, source, target, begun={intent.address for intent in space.base.intents})
+
+    return change_state(space, change, "state mv", lock_timeout)
+
+
 def remove(space: Workspace, addresses: Collection[str], lock_timeout: str) -> State:
     """Stop managing these addresses, and forget what a killed run may have begun there."""
     from reconciler.core.state_ops import remove as without

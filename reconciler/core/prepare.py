@@ -61,7 +61,7 @@ def prepare(
     configs = providers if providers is not None else stack.providers if stack else {}
     scopes = {key: known.scope for key, known in state.providers.items()} if state else {}
     scopes.update({key: config.scope for key, config in configs.items()})
-    errors += uncertain(recovered, chosen, moved)
+    errors += uncertain(recovered, chosen, _begun_moves(stack, recovered))
     errors += tuple(_unreachable(recorded, chosen, schemas, configs, stack))
     return Prepared(
         name=stack.name if stack else state.stack if state else "",
@@ -86,6 +86,11 @@ def prepare(
         notes=tuple(finding.message for finding in recovered),
         errors=errors,
     )
+
+
+def _begun_moves(stack: Stack | None, recovered: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
+    """The renames of what was begun, the state need not hold it yet."""
+    return find_moves(stack.moved, {one.address for one in recovered}, stack.deployments)[0] if stack else ()
 
 
 def _foreign(state: State | None, configs: Mapping[str, ProviderConfig]) -> dict[str, str]:

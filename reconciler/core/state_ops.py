@@ -81,11 +81,13 @@ def _flatten(path: str, value: Json, found: list[tuple[str, Json]]) -> None:
 
 
 # --- mv, rm -------------------------------------------------------------------------------------------------------
-def move(state: State, source: str, target: str) -> State:
+def move(state: State, source: str, target: str, *, begun: Collection[str] = ()) -> State:
     """`source` under the address `target`, and every `depends_on` with it. Ids, names and live things stay as they are.
 
     Also between `chat` and `chat["eu"]`; a key that has instances only takes all of them along (`chat` → `bot` moves
-    `chat["eu"]` to `bot["eu"]`). Raises StateError: nothing at `source`, `target` taken or no address.
+    `chat["eu"]` to `bot["eu"]`). `begun` are the addresses at which an interrupted run left a request without an
+    outcome: what is found of it will stand there, so nothing moves away or in before. Raises StateError: nothing at
+    `source`, `target` taken or no address, a request is open at either.
     """
     if not ADDRESS.fullmatch(target):
         raise StateError(
@@ -93,6 +95,19 @@ def move(state: State, source: str, target: str) -> State:
                 summary=f"{target} is not an address",
                 address=source,
                 hint='an address is a key ([a-z][a-z0-9_-]*), or an instance of one: chat["eu"] (quoted for the shell)',
+            )
+        )
+    open_at = sorted(
+        address for address in begun if any(address == at or is_instance(address, at) for at in (source, target))
+    )
+    if open_at:
+        raise StateError(
+            Diagnostic(
+                summary=f"can't move {source} to {target}: an interrupted run left a request at {open_at[0]} whose "
+                "outcome is not known yet",
+                address=open_at[0],
+                hint="let `reconciler apply`, with the file as it was, look it up first; or rename by `moved:` in the "
+                "file: that takes along what is found",
             )
         )
     moves = {source: target}

@@ -149,3 +149,12 @@ def test_rename_of_a_stack_refuses() -> None:
             renamed(CHAIN, name)
     with pytest.raises(StateError, match="without an outcome"):
         renamed(CHAIN, "robots", open_intents=1)
+
+
+def test_nothing_moves_while_a_request_is_open() -> None:
+    """What is found of it will stand at its address: neither it, nor its key, moves away, and nothing moves there."""
+    for source, target, begun in (("chat", "bot", "chat"), ("chat", "bot", "bot"), ("bot", "robot", 'bot["us"]')):
+        with pytest.raises(StateError, match="outcome is not known yet") as error:
+            move(FLEET if source == "bot" else CHAIN, source, target, begun=[begun])
+        assert "reconciler apply" in error.value.diagnostics[0].hint
+    assert "bot" in move(CHAIN, "chat", "bot", begun=["web"]).deployments

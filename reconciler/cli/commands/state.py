@@ -90,10 +90,9 @@ def show_state(run: Globals, format_: str) -> int:
 def mv_command(run: Globals, source: str, target: str, lock_timeout: str) -> int:
     """Give what stands at SOURCE the address TARGET. Prefer `moved:` in the file: it is reviewed."""
     from reconciler import workflow
-    from reconciler.core.state_ops import move
 
     with workspace(run) as space:
-        state = workflow.change_state(space, lambda state: move(state, source, target), "state mv", lock_timeout)
+        state = workflow.move(space, source, target, lock_timeout)
     run.console.say(f"moved {source} to {target} (serial {state.serial})")
     return 0
 
