@@ -3,7 +3,8 @@
 The kernel frees its lock when the holder dies, however it dies, so a lock on this machine is never stale. It may not
 reach other machines (network file systems), so the record of another boot holds although the kernel lock is free, until
 somebody says `unlock`. Pids decide nothing: they are reused, and containers have their own. The lock file is never
-deleted or replaced: two processes could then hold locks on two files of one name. Needs no readable state.
+deleted or replaced by us: two processes could then hold locks on two files of one name. Where somebody else did, the
+holder of the old file writes nothing any more. Needs no readable state.
 """
 
 from __future__ import annotations
@@ -114,9 +115,20 @@ class StateLock:
             os.close(descriptor)
 
     def verify(self) -> None:
-        """Before each write: the record is still ours. Raises StateError where somebody removed or took the lock."""
+        """Before each write: the file that has the name is ours, and so is the record in it. Raises StateError where
+        somebody removed or took the lock."""
         if self._descriptor is None:
             raise RuntimeError("the state may only be written under its lock")
+        if not self._is_current(self._descriptor):
+            raise StateError(
+                Diagnostic(
+                    summary=f"the lock file of stack {self._stack} was deleted or replaced while we were running; "
+                    "nothing more is written",
+                    detail=f"{self.path} is not the file that we hold, so another run may have begun beside us.",
+                    hint="leave that file alone (`reconciler unlock` removes a lock); make sure that no other run is "
+                    "under way, then run the same command again: it reads the journal and goes on",
+                )
+            )
         with told("read", self.path):
             ours = os.pread(self._descriptor, len(self._content) + 1, 0) == self._content
         if not ours:
@@ -225,12 +237,13 @@ class StateLock:
         return True
 
     def _is_current(self, descriptor: int) -> bool:
-        """False where somebody deleted the lock file between our opening and our locking it: try again then."""
+        """False where somebody deleted the lock file since we opened it: our lock then keeps nobody out."""
         ours = os.fstat(descriptor)
-        try:
-            named = os.stat(self.path)
-        except FileNotFoundError:
-            return False
+        with told("read", self.path):
+            try:
+                named = os.stat(self.path)
+            except FileNotFoundError:
+                return False
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
     def _write_record(self, descriptor: int, command: str) -> None:

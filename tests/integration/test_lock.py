@@ -232,13 +232,21 @@ def test_waiting_ends_when_it_is_free(path: Path) -> None:
 
 
 def test_lock_file_deleted_by_hand(path: Path) -> None:
-    """Somebody deletes the file while we open it: we end up with a lock on the file that has the name."""
+    """Somebody deletes the file: the next one locks the file that has the name, and the first may write no more."""
     first = StateLock(path, "bots", environment())
     acquire(first)
+    first.verify()
     path.unlink()
+    with pytest.raises(StateError, match="was deleted or replaced"):
+        first.verify()
     second = StateLock(path, "bots", environment())
     acquire(second)
     assert json.loads(path.read_text())["id"]
+    second.verify()
+    with pytest.raises(StateError, match="was deleted or replaced") as error:
+        first.verify()
+    assert str(path) in error.value.diagnostics[0].detail
+    assert "run the same command again" in error.value.diagnostics[0].hint
     first.release()
     assert json.loads(path.read_text())["id"], "the first one's end does not clear the second one's record"
     second.release()

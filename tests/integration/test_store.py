@@ -141,6 +141,24 @@ def test_writing_needs_the_lock(folder: Path) -> None:
             write()
 
 
+def test_without_its_lock_file_a_run_overwrites_nobody(folder: Path) -> None:
+    """The lock file is deleted under a run, and another one commits: the first one's journal and commit are refused."""
+    base = seeded(folder, "chat")
+    with holding(store_in(folder)) as first:
+        journal = first.open_journal(run())
+        journal.append(EntryRemoved("chat"))
+        journal.sync()
+        (folder / LOCK).unlink()
+        with holding(store_in(folder)) as second:
+            theirs = second.commit(replace(base, deployments={"chat": entry(), "web": entry("web")}))
+        journal.append(EntrySet(entry("late")))
+        for write in (journal.sync, lambda: first.commit(base)):
+            with pytest.raises(StateError, match="was deleted or replaced"):
+                write()
+    assert decode_state((folder / SNAPSHOT).read_bytes()) == theirs
+    assert store_in(folder).read().state == theirs
+
+
 def test_push_replaces_and_keeps_the_old(folder: Path) -> None:
     """A pushed state stands as it is, serial and lineage included; what was there, journal included, is the backup."""
     base = seeded(folder, "chat")
