@@ -286,11 +286,23 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Writer:
+    """Which run wrote something down: its id and command, who ran it where, and when it began (RFC 3339, UTC)."""
+
+    run: str
+    command: str
+    user: str
+    host: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A creating request that was about to be sent, on disk before it was.
 
     `id` is unique; `step` is the adapter's name for the call; `entry` is the record that stands once the call is known
-    to have worked (its `id` is filled in by the outcome); `answered` says whether an outcome followed.
+    to have worked (its `id` is filled in by the outcome); `answered` says whether an outcome followed. `by` is the run
+    that wrote it, None while that run goes on; who wrote it does not make it another intent.
     """
 
     id: str
@@ -299,3 +311,4 @@ class Intent:
     step: str
     entry: Recorded
     memo: Mapping[str, Json] = field(default_factory=dict)
+    by: Writer | None = field(default=None, compare=False)

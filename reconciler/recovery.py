@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.duration import seconds
 from reconciler.edge.backends.base import Base
-from reconciler.model import ProviderConfig, Recorded, State
+from reconciler.model import ProviderConfig, Recorded, Stack
+from reconciler.plan import PlanOptions
 from reconciler.provider import Provider
 from reconciler.workspace import Workspace
 
@@ -20,24 +21,35 @@ if TYPE_CHECKING:
     from reconciler.engine.recover import Resolution
 
 
-def with_uncertain(base: Base) -> State | None:
-    """The state with what may have been begun beside it: its providers are to be asked even where all else has gone."""
-    begun = {intent.address: intent.entry for intent in base.intents}
-    return base.state and replace(base.state, deployments={**begun, **base.state.deployments})
+def providers_to_ask(stack: Stack, base: Base, options: PlanOptions) -> frozenset[str]:
+    """The provider keys that a run must contact, those of what may have been begun included: also where all else has
+    gone, or where it was begun at another provider than the recorded one."""
+    from reconciler.core.select import providers_needed
+
+    if base.state is None or not base.intents:
+        return frozenset(providers_needed(stack, base.state, options))
+    begun, held = {intent.address: intent.entry for intent in base.intents}, base.state.deployments
+    both = (replace(base.state, deployments=known) for known in ({**begun, **held}, {**held, **begun}))
+    return frozenset(key for state in both for key in providers_needed(stack, state, options))
 
 
 def resolve(
     space: Workspace, base: Base, configs: Mapping[str, ProviderConfig], providers: Mapping[str, Provider], locked: bool
 ) -> tuple[Resolution, ...]:
-    """What became of the requests that a killed run left without an answer."""
-    if not base.intents or base.state is None:
+    """What became of the requests that a killed run left without an answer.
+
+    `configs` are all that the run could contact. What was begun at one of them that it does not contact (`--target`)
+    is none of its business: nothing is said of it, and its intent stays open.
+    """
+    begun = [one for one in base.intents if one.entry.provider in providers or one.entry.provider not in configs]
+    if not begun or base.state is None:
         return ()
     from reconciler.engine.clock import SystemClock
     from reconciler.engine.recover import resolve_intents
 
     timeouts = {key: seconds(config.settings.get("timeout", 30.0)) for key, config in configs.items()}
     return resolve_intents(
-        base.intents,
+        begun,
         state=base.state,
         providers=providers,
         schemas=space.registry.schemas,

@@ -26,7 +26,7 @@ from reconciler.edge.backends.base import Base
 from reconciler.model import Json, ProviderConfig, Refreshed, Stack, State
 from reconciler.plan import Event, Plan, PlanOptions, Report
 from reconciler.provider import Provider
-from reconciler.recovery import findings_of, found, resolve, unended_note, with_uncertain
+from reconciler.recovery import findings_of, found, providers_to_ask, resolve, unended_note
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,15 +91,13 @@ def drift(space: Workspace, options: PlanOptions) -> Planned:
 
 
 def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, locked: bool) -> Planned:
-    from reconciler.core.select import providers_needed
-
     with collector_paused():
         stack, base = space.stack, space.base
-        needed = providers_needed(stack, with_uncertain(base), options)
-        configs = {key: config for key, config in space.provider_configs(stack).items() if key in needed}
+        known, needed = space.provider_configs(stack), providers_to_ask(stack, base, options)
+        configs = {key: config for key, config in known.items() if key in needed}
         providers = space.connect(configs, stack)
         # first what is uncertain, then the lists: what landed in between is found by both, not by one alone
-        resolutions = resolve(space, base, configs, providers, locked)
+        resolutions = resolve(space, base, known, providers, locked)
         recovered = findings_of(resolutions)
         refreshed = space.fetch(configs, providers, base.state, found(recovered))
         made = make(
@@ -166,13 +164,14 @@ def plan_from(space: Workspace, path: Path) -> Planned:
         raise RefusedError(*(Diagnostic(f"{path} holds a refused plan: {one.message}") for one in shown.refused))
     begun = [intent for intent in base.intents if concerns(shown, intent.address)]
     needed = needed_by(shown) | {intent.entry.provider for intent in begun}
-    configs = {key: config for key, config in _configs_now(space).items() if key in needed}
+    known = _configs_now(space)
+    configs = {key: config for key, config in known.items() if key in needed}
     early = staleness(shown, base.state, space.configs, None, schemas=space.registry.schemas)
     if early:
         raise _stale(path, early)
     filled = read_saved(path, secret_lookup(space.document, space.inputs))
     providers = space.connect(configs, None)
-    resolutions = resolve(space, base, configs, providers, locked=True)
+    resolutions = resolve(space, base, known, providers, locked=True)
     recovered = findings_of(resolutions)
     unclear = uncertain(recovered, {one.address for one in recovered if concerns(shown, one.address)}, shown.moved)
     if unclear:

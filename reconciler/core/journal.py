@@ -26,7 +26,7 @@ from reconciler.core.state_codec import (
     recorded_to_json,
 )
 from reconciler.diagnostics import Diagnostic, StateError
-from reconciler.model import Intent, Json, Recorded, RecordedProvider, State
+from reconciler.model import Intent, Json, Recorded, RecordedProvider, State, Writer
 
 JOURNAL_VERSION = 1
 
@@ -46,6 +46,11 @@ class RunStarted:
     serial: int
     lineage: str
     actions: int = 0
+
+    @property
+    def writer(self) -> Writer:
+        """The run as what it writes is signed with."""
+        return Writer(self.run, self.command, self.user, self.host, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,7 @@ def _fields(record: Record) -> dict[str, Json]:
                 "memo": intent.memo,
                 "entry": recorded_to_json(intent.entry),
                 "entry_address": intent.entry.address,
+                **({} if intent.by is None else {"by": asdict(intent.by)}),
             }
         case EntrySet(entry):
             return {"address": entry.address, "entry": recorded_to_json(entry)}
@@ -245,9 +251,11 @@ class _Folding:
             case IntentWritten.kind:
                 entry = recorded_from_json(record["entry_address"], record["entry"], file=self.file)
                 names = ("id", "address", "verb", "step")
-                intent = Intent(**{name: record[name] for name in names}, entry=entry, memo=record["memo"])
+                by = self._writer(record)
+                intent = Intent(**{name: record[name] for name in names}, entry=entry, memo=record["memo"], by=by)
                 self.intents[intent.id] = intent
-                self.step = f"{intent.verb} {intent.address}: {intent.step}"
+                if "by" not in record:
+                    self.step = f"{intent.verb} {intent.address}: {intent.step}"
             case IntentClosed.kind:
                 self.intents.pop(record["id"], None)
             case EntrySet.kind:
@@ -273,6 +281,13 @@ class _Folding:
             raise _newer(self.file, f"it has journal version {record['version']}")
         self.run = RunStarted(**{name: record[name] for name in _RUN})
         self.ended, self.step = None, ""
+
+    def _writer(self, record: dict[str, Json]) -> Writer | None:
+        """The run that an intent belongs to: one that was carried on says so, any other was written by the run above
+        it. Journals of earlier releases carry on intents without saying whose they are."""
+        if "by" in record:
+            return Writer(**record["by"])
+        return None if self.run is None else self.run.writer
 
     def _counts(self) -> bool:
         """Whether the facts of this run are newer than the snapshot."""

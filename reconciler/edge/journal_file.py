@@ -67,7 +67,8 @@ class Journal:
                     record = replace(record, serial=self._serial, lineage=self._lineage)
                     self.last_run = LastRun(record)
                 case IntentWritten(intent):
-                    self.intents[intent.id] = intent
+                    ours = None if self.last_run is None else self.last_run.started.writer
+                    self.intents[intent.id] = replace(intent, by=intent.by or ours)
                 case IntentClosed(id):
                     self.intents.pop(id, None)
                 case RunEnded(_, result) if self.last_run is not None:

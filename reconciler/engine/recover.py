@@ -191,9 +191,9 @@ def _entry(intent: Intent, reply: Reply) -> Recorded:
 
 
 def _story(intent: Intent, last_run: LastRun | None) -> str:
-    """Who left the step open."""
-    step = f"at step {intent.step} of {intent.verb} {intent.address}"
-    if last_run is None:
+    """Which run left the step open."""
+    step, run = f"at step {intent.step} of {intent.verb} {intent.address}", intent.by
+    if run is None:
         return f"An earlier run ended {step}."
-    run = last_run.started
-    return f"The last run (`{run.command}`, {run.user} on {run.host}, {run.at}) ended {step}."
+    which = "The last" if last_run is not None and last_run.started.writer == run else "An earlier"
+    return f"{which} run (`{run.command}`, {run.user} on {run.host}, {run.at}) ended {step}."

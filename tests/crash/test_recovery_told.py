@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support.crash import Ended, Place, soon
-from tests.support.crash_cases import CASES, LIVE
+from tests.support.crash_cases import CASES, LIVE, Case, stack
 
 CASE = next(case for case in CASES if case.name == "neevcloud-deploy")
+MU = next(case for case in CASES if case.name == "modelstudio-deploy").after["chat"]
 READS = (("plan",), ("drift",))
 WRITES = (("apply", "--auto-approve"), ("destroy", "--auto-approve"))
 ALL = pytest.mark.parametrize("command", [*READS, *WRITES], ids=lambda words: str(words[0]))
@@ -97,6 +98,25 @@ def test_a_killed_run_that_left_nothing_uncertain_is_told(command: tuple[str, ..
     tells_who(text)
     assert text.count("did not end; the last that it wrote down: chat recorded") == 1, ended
     assert ended.code == 0, ended
+
+
+def test_a_provider_that_targets_leave_out_is_not_asked_after(place: Place) -> None:
+    """Another provider's deployment is targeted: nothing is said of the step, it stays open, and the next run tells."""
+    killed_before_sending(place)
+    other = Case("modelstudio", "beside", None, {"help": MU}, {}, ())
+    other.lay_out(place)
+    both = {
+        "chat": {"provider": "neevcloud", "spec": CASE.after["chat"]},
+        "help": {"provider": "modelstudio", "spec": MU},
+    }
+    place.write(stack(place, both))
+    ended = place.run("apply", "--auto-approve", "--target", "help")
+    assert ended.code == 0, ended
+    assert "not connected" not in flat(ended)
+    assert "step create of deploy chat" not in flat(ended)
+    text = flat(place.run("plan"))
+    assert "An earlier run (`apply`" in text
+    assert "ended at step create of deploy chat. It is not there" in text
 
 
 def test_it_is_told_once(place: Place) -> None:

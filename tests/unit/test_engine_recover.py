@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.core.journal import IntentClosed, LastRun, RunStarted
-from reconciler.engine.recover import findings, records, resolve_intents
+from reconciler.engine.recover import Resolution, findings, records, resolve_intents
 from reconciler.model import Desired
 from reconciler.provider import UnreachableError
 from tests.support.engine_runs import CREATE_FIRST, Bench, want
@@ -100,16 +102,33 @@ def test_a_step_that_took_effect_is_found_and_said() -> None:
     """The message tells who left it, where, and what came of it."""
     bench = interrupted()
     started = RunStarted("r", "apply", "ada", "ci-7", "2026-01-01T00:00:00Z", 1, "l")
-    resolved = resolve_intents(
-        bench.intents, state=bench.state, providers={"fake": bench.provider}, schemas={"fake": schema()},
-        last_run=LastRun(started), clock=bench.clock,
-    )  # fmt: skip
-    (finding,) = findings(resolved)
+    (finding,) = findings(told(bench, started, started))
     assert finding.what == "found"
     assert finding.entry is not None
     assert finding.entry.id == "dep-1"
-    for word in ("apply", "ada on ci-7", "create", "deploy a", "dep-1"):
+    for word in ("The last run", "apply", "ada on ci-7", "create", "deploy a", "dep-1"):
         assert word in finding.message
+
+
+def told(bench: Bench, wrote: RunStarted, last: RunStarted) -> tuple[Resolution, ...]:
+    """What is found of a step that one run left, after another one."""
+    intents = [replace(intent, by=wrote.writer) for intent in bench.intents]
+    return resolve_intents(
+        intents, state=bench.state, providers={"fake": bench.provider}, schemas={"fake": schema()},
+        last_run=LastRun(last), clock=bench.clock,
+    )  # fmt: skip
+
+
+def test_a_later_run_is_not_blamed() -> None:
+    """Somebody ran another command since: the step is still that of the run that began it."""
+    bench = interrupted()
+    wrote = RunStarted("r", "apply", "ada", "ci-7", "2026-01-01T00:00:00Z", 1, "l")
+    last = RunStarted("s", "apply", "bob", "desk", "2026-01-02T00:00:00Z", 1, "l")
+    (finding,) = findings(told(bench, wrote, last))
+    assert finding.message.startswith(
+        "An earlier run (`apply`, ada on ci-7, 2026-01-01T00:00:00Z) ended at step create"
+    )
+    assert "bob" not in finding.message
 
 
 def test_a_step_that_did_not_arrive_is_absent_and_done_again() -> None:
@@ -155,8 +174,6 @@ def test_something_else_under_our_name_is_left_to_a_person() -> None:
 
 def test_a_match_is_ours_only_if_the_list_before_lacked_it() -> None:
     """The intent says that one of that name was there already: a conflict, though all agrees."""
-    from dataclasses import replace
-
     bench = interrupted()
     intent = bench.intents[0]
     bench.intents = (replace(intent, memo={**intent.memo, "lacked": False}),)

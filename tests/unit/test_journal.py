@@ -22,7 +22,7 @@ from reconciler.core.journal import (
     replay,
 )
 from reconciler.diagnostics import StateError
-from reconciler.model import RecordedProvider, Secret
+from reconciler.model import RecordedProvider, Secret, Writer
 from tests.support.states import entry, full_entry, intent, run, state
 
 BASE = state(entry("chat"), entry("old"))
@@ -214,6 +214,24 @@ def test_what_a_fold_carries_on() -> None:
     assert rest.intents == first.intents
     assert rest.last_run is not None
     assert rest.last_run.result == "interrupted"
+
+
+def test_an_intent_keeps_the_run_that_it_belongs_to() -> None:
+    """Carried on under a later run, also twice, an intent is still that of the run that wrote it."""
+    first = replay(BASE, text([run(), IntentWritten(intent())]))
+    later = text([*(IntentWritten(one) for one in first.intents), run(run="run-2", command="state mv", user="bob")])
+    for data in (later, b"".join(encode(record, 1) for record in carried(replay(BASE, later)))):
+        got = replay(BASE, data)
+        assert [one.by for one in got.intents] == [Writer("run-1", "apply", "alice", "build-7", "2025-01-31T08:00:00Z")]
+        assert got.last_run is not None
+        assert (got.last_run.started.command, got.last_run.step) == ("state mv", "")
+
+
+def test_journals_that_do_not_say_whose_an_intent_is() -> None:
+    """Earlier releases carried intents on without it: it is that of the run above, and nobody's where there is none."""
+    data = text([IntentWritten(intent("one", 1)), run(), IntentWritten(intent("two", 2))])
+    assert b'"by"' not in data
+    assert [one.by and one.by.user for one in replay(BASE, data).intents] == [None, "alice"]
 
 
 def test_a_secret_can_not_be_written() -> None:
