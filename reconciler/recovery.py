@@ -74,9 +74,9 @@ def found(recovered: Sequence[Finding]) -> list[Recorded]:
 
 
 def unended_note(space: Workspace, base: Base, locked: bool) -> tuple[str, ...]:
-    """One note where the last run was killed and left nothing uncertain; what is uncertain tells of the run itself."""
-    if base.last_run is None or base.last_run.result is not None:
+    """One note of a run that was killed and left nothing uncertain; what is uncertain tells of the run itself."""
+    if base.untold is None:
         return ()  # nearly always
     from reconciler.core.findings import unended
 
-    return (unended(base.last_run, under_way=not locked and space.backend.lock_status().state == "held"),)
+    return (unended(base.untold, under_way=not locked and space.backend.lock_status().state == "held"),)

@@ -247,7 +247,7 @@ def apply(
             run, known = space.run(command), records(planned.resolutions)
             to_do = sum(1 for action in planned.plan.actions if action.action != "none")
             started = run_started(run, SystemClock().now(), state, to_do) if known else None
-            journal = backend.open_journal(started, state)
+            journal = backend.open_journal(started, state, tells=True)
             if known:
                 journal.append(*known)
                 journal.sync()
@@ -348,6 +348,8 @@ def move_stack(space: Workspace, source: str, target: str, lock_timeout: str) ->
         base = old.read()
         if base.state is None:
             raise StateError(Diagnostic(f"there is no state of stack {source} at {old.location}"))
+        for note in unended_note(space, base, locked=True):  # it does not go along
+            space.invocation.say(f"note: {note}")
         put(old, new, renamed(base.state, target, existing=new.read().state, open_intents=len(base.intents)))
 
 

@@ -35,7 +35,8 @@ JOURNAL_VERSION = 1
 @dataclass(frozen=True, slots=True)
 class RunStarted:
     """A command begins to write. `serial` and `lineage` are those of the snapshot that it builds on, `at` is RFC 3339
-    in UTC, `actions` is how many it is going to take, `command` holds no values of options."""
+    in UTC, `actions` is how many it is going to take, `command` holds no values of options. `reached` is how far a run
+    came that did not end, that nobody was told of yet, and whose records have been folded (see `LastRun.step`)."""
 
     kind: ClassVar[str] = "run_started"
     run: str
@@ -46,6 +47,7 @@ class RunStarted:
     serial: int
     lineage: str
     actions: int = 0
+    reached: str = ""
 
     @property
     def writer(self) -> Writer:
@@ -104,7 +106,7 @@ Record: TypeAlias = (
 )
 
 
-_RUN = tuple(item.name for item in fields(RunStarted))
+_RUN = tuple(item.name for item in fields(RunStarted) if item.name != "reached")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,15 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """`state` has the effective serial. `torn` says that an unfinished tail was left out; `pending` that the journal
-    holds more than a fresh one would (facts or intents), so that a fold has something to do."""
+    """`state` has the effective serial. `untold` is a run that did not end and that nobody has been told of: the last
+    one, or one before it where the last wrote without telling. `torn` says that an unfinished tail was left out;
+    `pending` that the journal holds more than a fresh one would (facts or intents), so that a fold has something to
+    do."""
 
     state: State | None
     intents: tuple[Intent, ...] = ()
     last_run: LastRun | None = None
+    untold: LastRun | None = None
     torn: bool = False
     pending: bool = False
 
@@ -231,6 +236,7 @@ class _Folding:
     providers: Mapping[str, RecordedProvider] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
     run: RunStarted | None = None
+    untold: LastRun | None = None
     ended: str | None = None
     step: str = ""
     serial: int = 0
@@ -279,8 +285,10 @@ class _Folding:
     def _start(self, record: dict[str, Json]) -> None:
         if record["version"] > JOURNAL_VERSION:
             raise _newer(self.file, f"it has journal version {record['version']}")
+        if self.run is not None and self.ended is None:
+            self.untold = LastRun(self.run, None, self.step)
         self.run = RunStarted(**{name: record[name] for name in _RUN})
-        self.ended, self.step = None, ""
+        self.ended, self.step = None, record.get("reached", "")
 
     def _writer(self, record: dict[str, Json]) -> Writer | None:
         """The run that an intent belongs to: one that was carried on says so, any other was written by the run above
@@ -312,17 +320,36 @@ class _Folding:
             state = state if new == state else replace(new, serial=self.serial + 1)
         last = None if self.run is None else LastRun(self.run, self.ended, self.step)
         intents = tuple(self.intents.values())
-        return Replayed(state, intents, last, torn, pending=bool(self.facts or intents or torn))
+        untold = last if last is not None and last.result is None else self.untold
+        return Replayed(state, intents, last, untold, torn, pending=bool(self.facts or intents or torn))
 
 
 def carried(replayed: Replayed) -> Iterable[Record]:
-    """What a journal holds right after a fold: who wrote last, and the intents that are still open."""
-    if replayed.last_run is not None:
-        yield replayed.last_run.started
+    """What a journal holds right after a fold: who wrote last, the intents that are still open, and the run that nobody
+    has been told of; that one has no end here either."""
+    last = replayed.last_run if replayed.last_run is not None and replayed.last_run.result is not None else None
+    if replayed.untold is not None:
+        yield unended(replayed.untold)
+    if last is not None:
+        yield last.started
     for intent in replayed.intents:
         yield IntentWritten(intent)
-    if replayed.last_run is not None:  # whoever folds holds the lock: a run that has not ended by then never will
-        yield RunEnded(replayed.last_run.started.run, replayed.last_run.result or "killed")
+    if last is not None:
+        yield RunEnded(last.started.run, last.result or "")
+
+
+def unended(run: LastRun) -> RunStarted:
+    """The record that keeps a run which did not end for a command that tells of it."""
+    return replace(run.started, reached=run.step)
+
+
+def once_told(replayed: Replayed) -> Replayed:
+    """The same once the run that did not end has been told of. Whoever says so holds the lock: what has not ended by
+    then never will."""
+    last = replayed.last_run
+    if last is not None and last.result is None:
+        last = replace(last, result="killed")
+    return replace(replayed, last_run=last, untold=None)
 
 
 def _unusable(file: str, problem: str) -> StateError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.journal import IntentClosed, IntentWritten, LastRun, Record, RunEnded, RunStarted, encode
+from reconciler.core.journal import IntentClosed, IntentWritten, LastRun, Record, RunEnded, RunStarted, encode, unended
 from reconciler.diagnostics import StateError
 from reconciler.edge.files import full_sync, storage_error, told, write_fully, write_whole
 from reconciler.model import Intent, State
@@ -22,7 +22,8 @@ class Journal:
     """Append-only and for one thread: the one that opened it. Nothing is written before the first `sync` of a record
     that says something, so a run that does nothing leaves no trace.
 
-    `base` is the state that the run builds on, `intents` those that earlier runs left open. `prepare` is called once
+    `base` is the state that the run builds on, `intents` those that earlier runs left open, `untold` a run that did not
+    end and that this one does not tell of. `prepare` is called once
     before the file is begun, `verify` before each write; both may raise StateError. `run` may be appended later.
     """
 
@@ -34,6 +35,8 @@ class Journal:
         run: RunStarted | None,
         prepare: Callable[[], None],
         verify: Callable[[], None],
+        *,
+        untold: LastRun | None = None,
     ) -> None:
         self._path, self._serial, self._lineage = path, base.serial, base.lineage
         self._prepare, self._verify = prepare, verify
@@ -42,7 +45,8 @@ class Journal:
         self._closed = False
         self._failure: StateError | None = None
         self._facts = False  # whether anything was said beyond that the run began and ended
-        self._buffer: list[bytes] = []
+        self.untold = untold
+        self._buffer: list[bytes] = [] if untold is None else [encode(unended(untold), 1)]
         self._batch, self._size = 1, 0
         self.intents = {intent.id: intent for intent in intents}
         self.last_run: LastRun | None = None

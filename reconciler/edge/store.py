@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.core.bulk import collector_paused
-from reconciler.core.journal import Replayed, RunStarted, carried, encode
+from reconciler.core.journal import Replayed, RunStarted, carried, encode, once_told
 from reconciler.core.journal import replay as replay_journal
 from reconciler.core.state_codec import STACK, decode_state, encode_state
 from reconciler.diagnostics import Diagnostic, StateError
@@ -72,7 +72,9 @@ class LocalStore:
                     hint=f"if it was removed by accident: cp {self._backup} {self._state}",
                 )
             )
-        return Base(replayed.state, replayed.intents, replayed.last_run, snapshot is not None, tuple(notes))
+        return Base(
+            replayed.state, replayed.intents, replayed.last_run, replayed.untold, snapshot is not None, tuple(notes)
+        )
 
     def _load(self) -> tuple[State | None, Replayed]:
         """Snapshot and journal of one and the same moment: read again if the snapshot was replaced meanwhile."""
@@ -149,7 +151,9 @@ class LocalStore:
     def fresh(self) -> State:
         return State(stack=self.stack, lineage=self._env.new_id(), serial=0, digest_key=self._env.new_key())
 
-    def open_journal(self, run: RunStarted | None = None, state: State | None = None) -> Journal:
+    def open_journal(
+        self, run: RunStarted | None = None, state: State | None = None, *, tells: bool = False
+    ) -> Journal:
         self._lock.verify()
         self._end_journal()
         with collector_paused():
@@ -157,11 +161,13 @@ class LocalStore:
             base = replayed.state or state
             if base is None:
                 raise RuntimeError("a first run needs a fresh state to begin with")
-            killed = replayed.last_run is not None and replayed.last_run.result is None
+            news = tells and replayed.untold is not None
+            if tells:
+                replayed = once_told(replayed)
             if snapshot is not None and base != snapshot:
                 self._write(base, snapshot)
-            if snapshot is not None and (base != snapshot or killed):
-                self._reset_log(replayed)  # also so that the killed run is told of once
+            if snapshot is not None and (base != snapshot or news):
+                self._reset_log(replayed)
         self._base, self._on_disk = base, snapshot is not None
 
         def prepare() -> None:
@@ -170,7 +176,9 @@ class LocalStore:
                 self._write(base, None)
                 self._on_disk = True
 
-        self._journal = Journal(self._log, base, replayed.intents, run, prepare, self._lock.verify)
+        self._journal = Journal(
+            self._log, base, replayed.intents, run, prepare, self._lock.verify, untold=replayed.untold
+        )
         return self._journal
 
     def commit(self, state: State) -> State:
@@ -222,7 +230,9 @@ class LocalStore:
         if self._journal is None or self._base is None:
             return self._load()
         journal, snapshot = self._journal, self._base if self._on_disk else None
-        return snapshot, Replayed(self._base, tuple(journal.intents.values()), journal.last_run, pending=journal.begun)
+        last = journal.last_run and replace(journal.last_run, result=journal.last_run.result or "done")
+        intents = tuple(journal.intents.values())
+        return snapshot, Replayed(self._base, intents, last, journal.untold, pending=journal.begun)
 
     def _load_any(self) -> tuple[State | None, Replayed]:
         """For `replace`, which is also the way out of a state that can't be read any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.crash import Ended, Place, soon
@@ -124,6 +126,34 @@ def test_it_is_told_once(place: Place) -> None:
     CASE.lay_out(place)
     assert place.run("apply", "--auto-approve", points=True, target=("before ended:done", 0)).killed
     assert place.apply().code == 0
+    assert "did not end" not in flat(place.run("plan"))
+
+
+MUTE = pytest.mark.parametrize(
+    "command",
+    [("state", "mv", "chat", "bot"), ("state", "rm", "chat"), ("import", "chat", "ID"), ("state", "push", "copy.json")],
+    ids=lambda words: "-".join(words[:2]),
+)
+
+
+@MUTE
+def test_a_command_that_does_not_tell_leaves_it_to_be_told(command: tuple[str, ...], place: Place) -> None:
+    """A killed apply, then a command that shows no plan: the next plan still tells, the apply after it does so last."""
+    CASE.lay_out(place)
+    assert place.run("apply", "--auto-approve", points=True, target=("before ended:done", 0)).killed
+    (id_,) = LIVE["neevcloud"](place)
+    copy = json.loads(place.run("state", "pull").out)
+    (place.folder / "copy.json").write_text(json.dumps({**copy, "serial": copy["serial"] + 1, "outputs": {"a": 1}}))
+    ended = place.run(*(id_ if word == "ID" else word for word in command))
+    assert ended.code == 0, ended
+    if command[:2] == ("state", "mv"):
+        place.write(stack(place, {"bot": {"provider": "neevcloud", "spec": {"name": "chat", **CASE.after["chat"]}}}))
+    if command[:2] == ("state", "rm"):
+        place.write(CASE.file(place, CASE.after, {"adopt": True}))
+    for words in (("plan",), ("apply", "--auto-approve")):
+        ended = place.run(*words)
+        assert ended.code == 0, ended
+        assert "did not end; the last that it wrote down: chat recorded" in flat(ended), ended
     assert "did not end" not in flat(place.run("plan"))
 
 

@@ -19,7 +19,9 @@ from reconciler.core.journal import (
     carried,
     decode,
     encode,
+    once_told,
     replay,
+    unended,
 )
 from reconciler.diagnostics import StateError
 from reconciler.model import RecordedProvider, Secret, Writer
@@ -232,6 +234,27 @@ def test_journals_that_do_not_say_whose_an_intent_is() -> None:
     data = text([IntentWritten(intent("one", 1)), run(), IntentWritten(intent("two", 2))])
     assert b'"by"' not in data
     assert [one.by and one.by.user for one in replay(BASE, data).intents] == [None, "alice"]
+
+
+def test_a_run_that_did_not_end_stays_untold_behind_later_ones() -> None:
+    """Folded, or followed by a run that tells nothing, it is still known, and how far it came; told of, it is over."""
+    killed = replay(BASE, text([run(), IntentWritten(intent("chat")), EntrySet(entry("new"))]))
+    for _ in range(2):
+        killed = replay(killed.state, b"".join(encode(record, 1) for record in carried(killed)))
+        assert killed.untold is not None
+        assert (killed.untold.started.run, killed.untold.step) == ("run-1", "new recorded")
+    later = [run(run="run-2", serial=8), OutputsSet({}), RunEnded("run-2", "done")]
+    behind = replay(killed.state, text([unended(killed.untold), *later]))
+    assert behind.last_run is not None
+    assert behind.last_run.started.run == "run-2"
+    assert behind.untold == killed.untold
+    assert replay(behind.state, b"".join(encode(one, 1) for one in carried(behind))).untold == killed.untold
+    over = once_told(killed)
+    assert over.untold is None
+    got = replay(over.state, b"".join(encode(record, 1) for record in carried(over)))
+    assert got.untold is None
+    assert got.last_run is not None
+    assert got.last_run.result == "killed"
 
 
 def test_a_secret_can_not_be_written() -> None:

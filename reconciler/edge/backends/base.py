@@ -20,11 +20,13 @@ from reconciler.model import Intent, State
 class Base:
     """What a stack's state says now: snapshot plus journal. `state` (None: there is none yet) has the effective
     serial. `intents` are creating requests without a known outcome; `last_run` is who wrote last (`result` None: still
-    under way, or killed). `exists` says whether a snapshot is there. `notes` are to be told to the user."""
+    under way, or killed); `untold` is a run that did not end and of which nobody has been told. `exists` says whether
+    a snapshot is there. `notes` are to be told to the user."""
 
     state: State | None
     intents: tuple[Intent, ...] = ()
     last_run: LastRun | None = None
+    untold: LastRun | None = None
     exists: bool = False
     notes: tuple[Diagnostic, ...] = field(default=())
 
@@ -60,10 +62,13 @@ class Backend(Protocol):
     def fresh(self) -> State:
         """A first state, in memory: new lineage, new digest key, serial 0."""
 
-    def open_journal(self, run: RunStarted | None = None, state: State | None = None) -> RunJournal:
+    def open_journal(
+        self, run: RunStarted | None = None, state: State | None = None, *, tells: bool = False
+    ) -> RunJournal:
         """Begin to write (under the lock): first fold what an earlier run left. `run` is appended for the caller, who
         may do so himself; `serial` and `lineage` in it are filled in. `state` is the fresh one to begin with where
-        there is none; it is written before the first record, and nothing is before that."""
+        there is none; it is written before the first record, and nothing is before that. `tells`: this command has told
+        of a run that did not end, so that nobody need be told again."""
 
     def commit(self, state: State) -> State:
         """Write a new snapshot (under the lock), end the journal; gives the state as written, with its serial. Where it
