@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from reconciler.core.bulk import collector_paused
 from reconciler.diagnostics import (
@@ -32,6 +32,10 @@ from reconciler.workspace import Workspace
 if TYPE_CHECKING:
     from reconciler.core.references import Reference
     from reconciler.engine.recover import Resolution
+
+
+# `answered`: a person said yes, after as long as that took; `given`: nobody had to be asked
+Approval: TypeAlias = Literal["no", "given", "answered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,7 @@ def apply(
     space: Workspace,
     source: Callable[[], Planned],
     *,
-    approve: Callable[[Plan], bool],
+    approve: Callable[[Plan], Approval],
     command: str,
     parallelism: int,
     lock_timeout: str,
@@ -238,8 +242,11 @@ def apply(
 
     with space.locked(command, lock_timeout):
         planned = source()
-        if not approve(planned.plan):
-            return None
+        match approve(planned.plan):
+            case "no":
+                return None
+            case "answered":
+                planned = _look_again(space, planned)
         begin(planned.plan)
         backend, stop = space.backend, StopSignal()
         state = planned.base.state or replace(backend.fresh(), lineage=planned.plan.lineage or backend.fresh().lineage)
@@ -273,6 +280,29 @@ def apply(
             except StateError as error:
                 raise incomplete(error, "All that was done is in the journal, and the next run reads it.") from error
     return Applied(planned.plan, report, stop.signal)
+
+
+def _look_again(space: Workspace, planned: Planned) -> Planned:
+    """The same plan with what is live now: however long the question stood, what is sent goes by a list of just before.
+    Raises StaleError with every reason against it."""
+    from reconciler.core.stale import staleness
+
+    base, recovered = planned.base, findings_of(planned.resolutions)
+    refreshed = space.fetch(planned.configs, planned.providers, base.state, found(recovered))
+    if refreshed.failed:
+        raise ReconcilerError(*refreshed.failed.values())
+    reasons = staleness(
+        planned.plan, base.state, planned.configs, refreshed, schemas=space.registry.schemas, recovered=recovered
+    )
+    if reasons:
+        raise StaleError(
+            Diagnostic(
+                "the plan was overtaken while the question stood; nothing was changed",
+                detail="\n".join(reasons),
+                hint="run the same command again: it plans anew",
+            )
+        )
+    return replace(planned, refreshed=refreshed)
 
 
 def change_state(

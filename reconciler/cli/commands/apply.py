@@ -17,6 +17,7 @@ from reconciler.diagnostics import Diagnostic, IncompleteError, RefusedError, Us
 
 if TYPE_CHECKING:
     from reconciler.plan import Plan
+    from reconciler.workflow import Approval
     from reconciler.workspace import Workspace
 
 executing = (
@@ -53,7 +54,10 @@ def apply_command(
     run: Globals, planfile: str | None, var: tuple[str, ...], var_file: tuple[str, ...], auto_approve: bool,
     parallelism: int, lock_timeout: str, events: str | None, format_: str, same_as: str | None, **options: Any,
 ) -> int:  # fmt: skip
-    """Make the providers match the file; with PLANFILE carry out exactly that plan, without asking."""
+    """Make the providers match the file; with PLANFILE carry out exactly that plan, without asking.
+
+    After a yes it looks again: where the plan no longer fits, nothing is changed (exit 4).
+    """
     from reconciler import workflow
 
     if planfile and (same_as or any(options[name] for name in PLANNING_NAMES)):
@@ -63,7 +67,7 @@ def apply_command(
     with workspace(run, var, var_file) as space:
         if planfile:
             source: Callable[[], workflow.Planned] = lambda: workflow.plan_from(space, Path(run.folder, planfile))  # noqa: E731
-            approve: Callable[[Plan], bool] = accepter(run)
+            approve: Callable[[Plan], Approval] = accepter(run)
         elif same_as:
             source = lambda: workflow.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
             approve = accepter(run)
@@ -88,7 +92,10 @@ def destroy_command(
     run: Globals, var: tuple[str, ...], var_file: tuple[str, ...], target: tuple[str, ...], auto_approve: bool,
     parallelism: int, lock_timeout: str, events: str | None, format_: str,
 ) -> int:  # fmt: skip
-    """Undeploy all that the state holds, dependents first. Held by `prevent_undeploy` alone."""
+    """Undeploy all that the state holds, dependents first. Held by `prevent_undeploy` alone.
+
+    After a yes it looks again: where the plan no longer fits, nothing is changed (exit 4).
+    """
     from reconciler import workflow
 
     with workspace(run, var, var_file) as space:
@@ -107,12 +114,12 @@ def destroy_command(
         )
 
 
-def accepter(run: Globals) -> Callable[[Plan], bool]:
+def accepter(run: Globals) -> Callable[[Plan], Approval]:
     """What takes a plan as it is, without showing it."""
 
-    def approve(plan: Plan) -> bool:
+    def approve(plan: Plan) -> Approval:
         tell_notes(run, plan)
-        return True
+        return "given"
 
     return approve
 
@@ -123,10 +130,10 @@ def tell_notes(run: Globals, plan: Plan) -> None:
         run.console.tell(f"note: {note}")
 
 
-def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Callable[[Plan], bool]:
+def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Callable[[Plan], Approval]:
     """What shows the plan and asks; without a terminal nothing is asked."""
 
-    def approve(plan: Plan) -> bool:
+    def approve(plan: Plan) -> Approval:
         from reconciler.cli.commands.plan import differs
 
         if format_ == "text":
@@ -136,8 +143,8 @@ def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Calla
         if plan.refused:
             raise RefusedError(*(Diagnostic(f"refused ({r.rule}): {r.message}") for r in plan.refused))
         if auto_approve or not differs(plan):
-            return True
-        return run.console.ask(f"Do you want to {command} this plan to {plan.stack}?")
+            return "given"
+        return "answered" if run.console.ask(f"Do you want to {command} this plan to {plan.stack}?") else "no"
 
     if not auto_approve and not run.console.can_ask:
         raise UsageErrorWithoutTerminal(
@@ -154,7 +161,7 @@ class UsageErrorWithoutTerminal(RefusedError):
 
 
 def execute(
-    run: Globals, space: Workspace, source: Callable[[], Any], approve: Callable[[Plan], bool], parallelism: int,
+    run: Globals, space: Workspace, source: Callable[[], Any], approve: Callable[[Plan], Approval], parallelism: int,
     lock_timeout: str, events: str | None, format_: str, command: str,
 ) -> int:  # fmt: skip
     """Lock, plan, ask, apply, report; the exit code: 3 also where all was done but could not be told."""
