@@ -318,21 +318,23 @@ def change_state(
 
     `settles` are addresses about which a person has decided: what a killed run left uncertain there is closed.
     """
-    from reconciler.core.journal import IntentClosed
-    from reconciler.engine.ledger import run_started
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.ledger import Ledger
 
     with space.locked(command, lock_timeout):
         backend, base = space.backend, space.base
         state = backend.fresh() if fresh and base.state is None else space.state_or_error()
         changed = change(state)
-        closed = [IntentClosed(intent.id, "answered") for intent in base.intents if intent.address in settles]
-        if changed == state and not closed and base.state is not None:
+        settled = [intent for intent in base.intents if intent.address in settles]
+        if changed == state and not settled and base.state is not None:
             return state
-        now = space.invocation.environment.now()
-        journal = backend.open_journal(run_started(space.run(command), now, state, 0) if closed else None, state)
-        if closed:
-            journal.append(*closed)
-            journal.sync()
+        journal = backend.open_journal(None, state)
+        if settled:  # in one write with what was decided, so that a kill in between loses neither
+            ledger = Ledger(state, journal, SystemClock(), space.run(command), 0)
+            ledger.become(changed)
+            for intent in settled:
+                ledger.close(intent.id, "answered")
+            ledger.end("done")
         return backend.commit(changed)
 
 

@@ -74,6 +74,14 @@ class Ledger:
         if self.entries.pop(address, None) is not None:
             self._append(EntryRemoved(address))
 
+    def become(self, state: State) -> None:
+        """Deployments, providers and outputs are now those of `state`."""
+        for address in self.entries.keys() - state.deployments.keys():
+            self.drop(address)
+        self.put(*state.deployments.values())
+        self.providers(state.providers)
+        self.outputs(state.outputs)
+
     def intend(self, intent: Intent) -> None:
         """A creating request is about to be sent; it may be sent after the next `sync`."""
         self._append(IntentWritten(intent))
