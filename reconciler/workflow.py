@@ -154,7 +154,7 @@ def read_saved(path: Path, secrets: Callable[[str], Json] | None = None) -> Plan
 def plan_from(space: Workspace, path: Path) -> Planned:
     """A saved plan, checked against the world as it is now. Raises StaleError with every reason against it."""
     from reconciler.core.desired import secret_lookup
-    from reconciler.core.findings import uncertain
+    from reconciler.core.findings import notes, uncertain
     from reconciler.core.stale import concerns, needed_by, staleness
 
     shown, base = read_saved(path), space.base
@@ -186,8 +186,8 @@ def plan_from(space: Workspace, path: Path) -> Planned:
     late = staleness(filled, base.state, space.configs, refreshed, schemas=space.registry.schemas, recovered=recovered)
     if late:
         raise _stale(path, late)
-    notes = tuple(one.message for one in recovered) or unended_note(space, base, locked=True)
-    return Planned(replace(filled, notes=notes), base, configs, providers, refreshed, resolutions)
+    told = notes(recovered, filled.actions, filled.moved) or unended_note(space, base, locked=True)
+    return Planned(replace(filled, notes=told), base, configs, providers, refreshed, resolutions)
 
 
 def _configs_now(space: Workspace) -> dict[str, ProviderConfig]:

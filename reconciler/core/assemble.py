@@ -8,6 +8,7 @@ from dataclasses import replace
 from reconciler.core import cost
 from reconciler.core.context import Context
 from reconciler.core.draft import Draft
+from reconciler.core.findings import notes
 from reconciler.core.guard import Guarded, refusals
 from reconciler.core.order import run_after, topological
 from reconciler.core.outside import unmanaged, unreadable
@@ -44,7 +45,7 @@ def finish(ctx: Context, given: Prepared, draft: Draft) -> Plan:
         unreadable=unreadable(ctx, given, draft.short),
         refused=refusals(guarded),
         warnings=tuple(draft.warnings),
-        notes=given.notes,
+        notes=notes(given.recovered, actions, given.moved),
         costs=totals,
         outputs=outputs,
         moved=tuple(pair for pair in given.moved if pair[1] in given.chosen),

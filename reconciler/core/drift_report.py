@@ -13,7 +13,7 @@ from reconciler.core.bulk import collector_paused
 from reconciler.core.context import context_of
 from reconciler.core.draft import Draft
 from reconciler.core.drift import drift_of, not_compared
-from reconciler.core.findings import Finding
+from reconciler.core.findings import Finding, notes
 from reconciler.core.live_index import LiveIndex
 from reconciler.core.outside import unmanaged, unreadable, unreadable_entry
 from reconciler.core.prepare import prepare
@@ -71,7 +71,7 @@ def find_drift(
             unmanaged=unmanaged(ctx, given, lives),
             unreadable=(*(replace(error, severity="error") for error in given.errors), *unreadable(ctx, given)),
             warnings=tuple(draft.warnings),
-            notes=given.notes,
+            notes=notes(recovered),
             costs=cost.totals(draft.money),
             looked_at=tuple(sorted({*refreshed.listings, *refreshed.failed})),
             skipped=tuple(sorted(given.known - given.chosen)),

@@ -9,6 +9,9 @@ from typing import Literal
 from reconciler.core.journal import LastRun
 from reconciler.diagnostics import Diagnostic
 from reconciler.model import Recorded
+from reconciler.plan import Action
+
+_IDLE = ("none", "forget", "undeploy")  # actions that create nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,19 @@ def uncertain(
         for finding in recovered
         if finding.what == "unclear" and (address := renames.get(finding.address, finding.address)) in chosen
     )  # fmt: skip
+
+
+def notes(
+    recovered: Iterable[Finding], actions: Iterable[Action] = (), moved: Iterable[tuple[str, str]] = ()
+) -> tuple[str, ...]:
+    """What is told of them beside `actions`, which say whether a step that did nothing will be done again."""
+    does, renames = {action.address for action in actions if action.action not in _IDLE}, dict(moved)
+    return tuple(
+        f"{finding.message.removesuffix('.')}, so it will be done again."
+        if finding.what == "absent" and renames.get(finding.address, finding.address) in does
+        else finding.message
+        for finding in recovered
+    )
 
 
 def unended(last_run: LastRun | None, *, under_way: bool) -> str:

@@ -36,7 +36,7 @@ class Prepared:
     scopes: Mapping[str, str]
     owners: Mapping[tuple[str, str], str]
     foreign: Mapping[str, str]
-    notes: tuple[str, ...]
+    recovered: tuple[Finding, ...]
     errors: tuple[Diagnostic, ...]
 
 
@@ -83,7 +83,7 @@ def prepare(
             if entry.id is not None
         },
         foreign=_foreign(state, configs) if options.destroy else {},
-        notes=tuple(finding.message for finding in recovered),
+        recovered=tuple(recovered),
         errors=errors,
     )
 

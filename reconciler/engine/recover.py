@@ -127,7 +127,7 @@ def _judge(
     prior = state.deployments.get(address)
     match answer:
         case None:
-            message = f"{story} It is not there, so it will be done again."
+            message = f"{story} It is not there."
             yield Finding(address, "absent", message, prior)
         case Reply() as reply:
             problem = _not_ours(intent, reply, state, schemas)

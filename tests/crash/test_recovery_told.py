@@ -67,9 +67,22 @@ def test_what_is_not_there_is_told(command: tuple[str, ...], place: Place) -> No
     ended = place.run(*command)
     text = flat(ended)
     tells_who(text)
-    assert "ended at step create of deploy chat. It is not there, so it will be done again" in text
+    again = ", so it will be done again." if command[0] in ("plan", "apply") else "."
+    assert f"ended at step create of deploy chat. It is not there{again} " in text
+    assert "done again" in again or "done again" not in text
     assert ended.code in (0, 2), ended
     assert len(LIVE["neevcloud"](place)) == (1 if command[0] == "apply" else 0)
+
+
+def test_what_is_not_wanted_any_more_is_not_done_again(place: Place) -> None:
+    """The file declares it no longer: it is not there, and nothing is said of doing it again."""
+    killed_before_sending(place)
+    place.write(stack(place, {}))
+    ended = place.run("apply", "--auto-approve")
+    assert ended.code == 0, ended
+    assert "ended at step create of deploy chat. It is not there. " in flat(ended)
+    assert "done again" not in flat(ended)
+    assert LIVE["neevcloud"](place) == {}
 
 
 @ALL

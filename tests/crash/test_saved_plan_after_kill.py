@@ -95,7 +95,7 @@ def test_what_is_not_there_is_told_and_sent(place: Place) -> None:
     ended = place.run("apply", "plan.json")
     assert ended.code == 0, ended
     assert "note: The last run (`apply`," in flat(ended)
-    assert "ended at step create of deploy bot. It is not there" in flat(ended)
+    assert "ended at step create of deploy bot. It is not there, so it will be done again." in flat(ended)
     assert len(LIVE["neevcloud"](place)) == 2
 
 
