@@ -19,7 +19,7 @@ from reconciler.core.duration import seconds
 from reconciler.edge import failures
 from reconciler.edge.bodies import parse
 from reconciler.edge.failures import Exchange, Failure, header_request_id, plain_explain
-from reconciler.edge.pace import LONGEST_RETRY_AFTER, Pace, backoff, retry_after
+from reconciler.edge.pace import LONGEST_RETRY_AFTER, Pace, backoff, line_waits, retry_after, was_answered
 from reconciler.edge.scrub import Scrubber
 from reconciler.edge.transport import AnswerError, open_transport, read_body
 from reconciler.model import Json
@@ -122,9 +122,10 @@ class Client:
         an answer (a 204 to a DELETE always is). Raises the errors of `reconciler.provider`:
 
         401 and 403 AccessError (a 401 once after `authorize(True)`) · 404 NotFoundError · 429 ThrottledError, retried
-        for all methods · any other 4xx, and a redirect, RejectedError · 5xx UnavailableError · no connection
-        UnreachableError, retried for all methods · a lost answer UnavailableError · a body that is not the promised
-        JSON BadAnswerError. `effect` is "unknown" wherever something may have been done.
+        for all methods, unless it can wait in a line (`pace.in_line`) · any other 4xx, and a redirect, RejectedError ·
+        5xx UnavailableError · no connection UnreachableError, retried for all methods · a lost answer UnavailableError
+        · a body that is not the promised JSON BadAnswerError. `effect` is "unknown" wherever something may have been
+        done.
         """
         raw = None if json is _NO_ANSWER else _encoded(json)
         target = f"{path}?{urlencode(params, errors='replace')}" if params else path
@@ -135,6 +136,7 @@ class Client:
         while True:
             sent = self._exchange(exchange, target, raw, headers, fresh, empty_ok)
             if isinstance(sent, Answer):
+                was_answered()
                 return sent
             fresh = sent.error.status == 401 and callable(self._authorize) and not renewed
             if fresh:
@@ -310,6 +312,8 @@ class Client:
         throttled = failed.again == "when allowed"
         allowed = throttled or failed.again == "always" or (failed.again == "if repeatable" and may_repeat)
         if not allowed or self._closed.is_set() or (retries >= MOST_RETRIES and not throttled):
+            return None
+        if throttled and line_waits():
             return None
         asked = failed.error.retry_after
         wait = backoff(retries, self._random)

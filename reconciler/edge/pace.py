@@ -1,4 +1,4 @@
-"""How fast requests may follow each other: requests in flight, requests a second, and waits before a retry.
+"""How fast requests may follow each other: requests in flight, requests a second, waits before a retry, and who waits.
 
 Says how long to wait and never waits by itself, but for a free place among the requests in flight.
 """
@@ -7,12 +7,55 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 FIRST_WAIT = 0.25  # seconds; doubled at each retry
 LONGEST_WAIT = 8.0
-LONGEST_RETRY_AFTER = 30.0
+LONGEST_RETRY_AFTER = 30.0  # a server that asks for a day is asked again all the same
+
+
+@dataclass(slots=True)
+class Errand:
+    """What a thread is doing for a line of requests; `answered`: some request of it has got through."""
+
+    answered: bool = False
+
+
+_errand: ContextVar[Errand | None] = ContextVar("errand", default=None)
+
+
+def in_line(job: Callable[[], object]) -> Callable[[], object]:
+    """The job, to be run out of a line in which it can stand again, with all others that go to its provider.
+
+    A request of it that is throttled is an error at once: waiting belongs to the line, which then sends less. Once one
+    has been answered the job is not to be begun anew (it may have done something, or be half through a long list), and
+    a client waits by itself, as it does for whoever stands in no line.
+    """
+
+    def run() -> object:
+        token = _errand.set(Errand())
+        try:
+            return job()
+        finally:
+            _errand.reset(token)
+
+    return run
+
+
+def line_waits() -> bool:
+    """Whether what is throttled now goes back into a line."""
+    errand = _errand.get()
+    return errand is not None and not errand.answered
+
+
+def was_answered() -> None:
+    """A request of this thread's job has got through."""
+    errand = _errand.get()
+    if errand is not None:
+        errand.answered = True
 
 
 def backoff(retry: int, random: Callable[[], float]) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random as randomlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.core.duration import seconds
+from reconciler.edge.pace import LONGEST_RETRY_AFTER, backoff
 from reconciler.model import ProviderConfig
 from reconciler.provider import Call, Capabilities, Provider, ProviderType
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 FIRST_POLL = 0.5
 LONGEST_POLL = 15.0
 _GROWTH = 1.5
-_LONGEST_BACKOFF = 30.0
+_LEAST_PAUSE = 0.05
 DEFAULT_TIMEOUT = 30.0
 
 
@@ -36,7 +39,8 @@ class Request:
 class Lane:
     """Requests of one provider. `most` bounds those in flight; throttling halves the bound, success regains it slowly.
 
-    `waiting` are the steps that one look answers together. `fixed_poll` is the file's `poll_interval` (None: growing).
+    `waiting` are the steps that one look answers together. `fixed_poll` is the file's `poll_interval` (None: growing);
+    `random` (0 to 1) spreads the pauses that the provider does not name.
     """
 
     key: str
@@ -45,6 +49,7 @@ class Lane:
     most: int
     timeout: float
     fixed_poll: float | None = None
+    random: Callable[[], float] = randomlib.random
     limit: int = 0
     in_flight: int = 0
     queue: deque[Request] = field(default_factory=deque)
@@ -79,13 +84,15 @@ class Lane:
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The provider asks for less: halve (once for answers that come together) and close. When it opens again."""
+        pause = min(retry_after or 0.0, LONGEST_RETRY_AFTER)
         if now >= self.closed_until and now > self._halved_at:
+            if retry_after is None:
+                pause = backoff(self._throttles, self.random)
             self.limit = max(1, self.limit // 2)
             self._halved_at = now
             self._throttles += 1
         self._successes = 0
-        pause = retry_after if retry_after is not None else min(_LONGEST_BACKOFF, 2.0 ** (self._throttles - 1))
-        self.closed_until = max(self.closed_until, now + max(pause, 0.05))
+        self.closed_until = max(self.closed_until, now + max(pause, _LEAST_PAUSE))
         return self.closed_until
 
     def hurry(self, now: float) -> float:

@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from reconciler.diagnostics import Diagnostic
+from reconciler.edge.pace import in_line
 from reconciler.engine.clock import Clock
 from reconciler.engine.job import Job, Result, Step
 from reconciler.engine.lane import Lane, Request
@@ -153,7 +154,7 @@ class Owner:
                     if request.kind == "send":
                         request.step.intent_sent = request.step.intent is not None
                 self._in_flight += 1
-                self._workers.submit(request, self._operator.job(request))
+                self._workers.submit(request, in_line(self._operator.job(request)))
         events, self._events = self._events, []
         for event in events:
             self._emit(event)
@@ -261,7 +262,7 @@ class Owner:
             opens = lane.throttled(self.now(), answer.error.retry_after)
             self.at(opens, lambda: None)
             if request.kind != "look":
-                self._again(request)
+                self._again(request, answer.error)
                 return
         else:
             lane.answered()
@@ -274,7 +275,7 @@ class Owner:
             else:
                 self._operator.trouble(request, request.step, answer.error)
 
-    def _again(self, request: Request) -> None:
+    def _again(self, request: Request, error: ThrottledError) -> None:
         """Throttled, so nothing was done: the same request first thing when the provider opens again."""
         step = request.step
         if step is None or step.phase != "running" or request.turn != step.turn:
@@ -285,7 +286,7 @@ class Owner:
         if self.stopping:
             self._operator.interrupt(step)
         else:
-            step.status = step.status or "throttled by the provider"
+            step.status = step.status or error.message
             request.lane.queue.appendleft(request)
 
     def _poll_at(self, lane: Lane, when: float) -> None:

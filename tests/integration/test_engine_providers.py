@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from reconciler.engine.fetch import fetch
 from reconciler.engine.ledger import Run
 from reconciler.engine.recover import findings, records, resolve_intents
 from reconciler.engine.stop import StopSignal
+from reconciler.engine.workers import Job
 from reconciler.model import Desired, Intent, Json, ProviderConfig, Refreshed, Stack, State
 from reconciler.plan import Plan, PlanOptions, Report
 from tests.contract.case import Bench as Sandbox
@@ -112,14 +115,15 @@ class World:
         assert not plan.refused, plan.refused
         return plan
 
-    def apply(self, plan: Plan) -> Report:
+    def apply(self, plan: Plan, workers: InlineWorkers | None = None, *, parallelism: int = 10) -> Report:
         key = self.case.type
-        self.workers = InlineWorkers(self.clock)
+        self.workers = workers or InlineWorkers(self.clock)
         base = self.state
         report = apply(
             plan, self.state, self.refreshed, providers={key: self.sandbox.provider}, configs={key: self.config},
             types={key: self.type}, schemas=self.schemas, journal=self.journal, run=Run("r", "apply", "me", "here"),
             clock=self.clock, emit=lambda event: None, stop=StopSignal(), workers=lambda size: self.workers,
+            parallelism=parallelism,
         )  # fmt: skip
         self.state, self.intents = self.journal.after(base)
         self.journal = MemoryJournal(Trace())
@@ -204,6 +208,39 @@ def test_throttling_fails_nothing(world: World) -> None:
     report = world.apply(plan)
     assert {outcome.result for outcome in report.outcomes} == {"done"}
     world.sandbox.calm()
+    world.settled(*wanted)
+
+
+class Counting(InlineWorkers):
+    """Remembers, for each request that went out, when that was and how many were in flight then."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__(clock)
+        self.sent: list[tuple[float, int]] = []
+
+    def submit(self, token: object, job: Job) -> None:
+        super().submit(token, job)
+        self.sent.append((self.clock.time, len(self.jobs)))
+
+
+@pytest.mark.parametrize("kind", ["throttle:2", "status:429"])
+def test_requests_in_flight_go_down_while_a_provider_throttles_and_up_again(kind: str) -> None:
+    """Every create is 429 at first: the next round has half as many in flight, the one after it half of those; nothing
+    waits in the client, so that all who want something of the provider wait. Then they come back, up to the bound."""
+    world = World(CASES["neevcloud"])
+    most, wanted = world.type.capabilities.max_concurrency, [world.want(number) for number in range(120)]
+    world.sandbox.presuppose(len(wanted))
+    plan = world.plan(*wanted)
+    world.sandbox.fault(world.case.create, kind, times=most + most // 2)
+    counting = Counting(world.clock)
+    assert {outcome.result for outcome in world.apply(plan, counting, parallelism=200).outcomes} == {"done"}
+    at_once = [max(count for _, count in sent) for _, sent in groupby(counting.sent, key=itemgetter(0))]
+    lowest = at_once.index(most // 4)
+    assert at_once[0] == most
+    assert most // 2 in at_once[:lowest]
+    assert max(at_once[lowest:]) == most
+    assert max(at_once) == most
+    assert world.sandbox.waits == []
     world.settled(*wanted)
 
 

@@ -9,6 +9,7 @@ from email.utils import formatdate
 import pytest
 
 from reconciler.edge.client import Client, Dialect, common_options, segment
+from reconciler.edge.pace import in_line
 from reconciler.provider import (
     AccessError,
     NotFoundError,
@@ -146,6 +147,33 @@ def test_throttling_without_end_is_an_error_in_the_end() -> None:
     assert isinstance(error, ThrottledError)
     assert (error.effect, error.retry_after) == ("none", 20.0)
     assert 4 < sent < 10
+
+
+def test_who_comes_out_of_a_line_does_not_wait_in_the_client() -> None:
+    """Throttled, the request is back in its line at once: the line sends less, as late as was asked for."""
+    script = in_turn(answer(429, {"message": "slow"}, headers={"retry-after": "20"}))
+    with served(script) as (client, server, waits):
+        with pytest.raises(ThrottledError) as caught:
+            in_line(lambda: client.request("POST", "/things"))()
+        assert (caught.value.retry_after, len(server.seen), waits) == (20.0, 1, [])
+
+
+def test_what_is_half_done_is_not_begun_anew() -> None:
+    """The second page is throttled: the client waits for it, as the first would have to be read again otherwise; the
+    next job of the same thread begins in its line again."""
+    slow = answer(429, {"message": "slow"}, headers={"retry-after": "3"})
+    script = in_turn(answer(200, {}), slow, answer(200, {}), slow)
+
+    def both() -> None:
+        client.request("GET", "/1")
+        client.request("GET", "/2")
+
+    with served(script) as (client, server, waits):
+        in_line(both)()
+        assert ([seen.path for seen in server.seen], waits) == (["/base/1", "/base/2", "/base/2"], [3.0])
+        with pytest.raises(ThrottledError):
+            in_line(both)()
+        assert waits == [3.0]
 
 
 def test_a_refused_token_is_renewed_once() -> None:
