@@ -6,6 +6,7 @@ down. No rule here looks at a clock: a match is ours because the list just befor
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from reconciler.engine.workers import ThreadWorkers, Workers
 from reconciler.model import Intent, Recorded, State
 from reconciler.provider import Call, Conflict, Operation, Provider, ProviderError, Reply
 
-_AT_ONCE = 8
+_AT_ONCE = 8  # looks at one provider: one that hangs holds up no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +89,31 @@ def _ask(
         for intent in intents
         if intent.entry.provider not in providers
     }
-    asked = [intent for intent in intents if intent.id not in answers]
-    if not asked:
+    lines: dict[str, deque[Intent]] = {}
+    for intent in intents:
+        if intent.id not in answers:
+            lines.setdefault(intent.entry.provider, deque()).append(intent)
+    if not lines:
         return answers
-    pool = workers(_AT_ONCE)
-    try:
-        for intent in asked:
+    pool = workers(_AT_ONCE * len(lines))
+
+    def ask(key: str) -> None:
+        """One more look at this provider, if any is left."""
+        if lines[key]:
+            intent = lines[key].popleft()
             call = Call(intent.step, creates=True)
-            pool.submit(intent.id, partial(providers[intent.entry.provider].find, _operation(intent, state), call))
+            pool.submit(intent, partial(providers[key].find, _operation(intent, state), call))
+
+    try:
+        for key in lines:
+            for _ in range(_AT_ONCE):
+                ask(key)
         while len(answers) < len(intents):
             for result in pool.collect(None):
                 if result.error is not None and not isinstance(result.error, ProviderError):
                     raise result.error
-                answers[result.token] = result.error if result.error is not None else result.value
+                answers[result.token.id] = result.error if result.error is not None else result.value
+                ask(result.token.entry.provider)
     finally:
         pool.close()
     return answers

@@ -14,8 +14,6 @@ from typing import Any, Protocol, TypeAlias
 
 Job: TypeAlias = Callable[[], object]
 
-MOST_THREADS = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -41,10 +39,14 @@ class Workers(Protocol):
 
 
 class ThreadWorkers:
-    """At most `size` threads, started as they are needed. Used by one owner thread."""
+    """At most `size` threads, started as they are needed. Used by one owner thread.
+
+    `size` is the sum of what its owner lets be under way at each provider, so that no job ever waits for a thread: a
+    provider that hangs holds as many as its own requests need, and none of the others'.
+    """
 
     def __init__(self, size: int) -> None:
-        self._size = max(1, min(size, MOST_THREADS))
+        self._size = max(1, size)
         self._jobs: SimpleQueue[tuple[object, Job] | None] = SimpleQueue()
         self._results: SimpleQueue[Result | None] = SimpleQueue()
         self._threads = 0
@@ -54,9 +56,17 @@ class ThreadWorkers:
         self._under_way += 1
         self._jobs.put((token, job))
         if self._threads < min(self._size, self._under_way):
-            self._threads += 1
-            name = f"reconciler-request-{self._threads}"
+            self._start()
+
+    def _start(self) -> None:
+        name = f"reconciler-request-{self._threads + 1}"
+        try:
             threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError:  # the machine gives no more: jobs wait for the threads that there are
+            if not self._threads:
+                raise
+            return
+        self._threads += 1
 
     def collect(self, timeout: float | None) -> list[Result]:
         results: list[Result] = []
