@@ -56,12 +56,13 @@ class Owner:
     ) -> None:
         self._lanes, self._workers, self._clock, self._ledger = lanes, workers, clock, ledger
         self._emit, self._stop, self._parallelism = emit, stop, max(1, parallelism)
-        self._ready: list[tuple[int, int, Step]] = []
+        self._ready: dict[str, list[tuple[int, int, Step]]] = {lane.key: [] for lane in lanes}
+        self._held = dict.fromkeys(self._ready, 0)  # slots of --parallelism, by provider
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._steps: dict[int, Step] = {}
         self._running: dict[int, Step] = {}
         self._events: list[Event] = []
-        self._count = self._left = self._in_flight = self._slots = 0
+        self._count = self._left = self._in_flight = 0
         self.stopping = False
 
     # --- for the operator -----------------------------------------------------------------------------------------
@@ -136,8 +137,8 @@ class Owner:
         now = self.now()
         while self._timers and self._timers[0][0] <= now:
             heappop(self._timers)[2]()
-        while self._ready and self._slots < self._parallelism:
-            self._start(heappop(self._ready)[2])
+        while any(self._ready.values()) and sum(self._held.values()) < self._parallelism:
+            self._start(self._first_ready())
         self._settle()
 
     def _settle(self) -> None:
@@ -175,7 +176,14 @@ class Owner:
             self._start(step)
         else:
             self._count += 1
-            heappush(self._ready, (step.node.index, self._count, step))
+            heappush(self._ready[step.lane.key], (step.node.index, self._count, step))
+
+    def _first_ready(self) -> Step:
+        """The first in the plan's order, of the provider that holds the fewest slots: one that is slow or down would
+        come to hold them all, and the others' actions would wait for what they do not depend on."""
+        ready = (key for key, steps in self._ready.items() if steps)
+        fewest = min(ready, key=lambda key: (self._held[key], self._ready[key][0][:2]))
+        return heappop(self._ready[fewest])[2]
 
     def _start(self, step: Step) -> None:
         if step.phase != "blocked":
@@ -183,7 +191,7 @@ class Owner:
         now = self.now()
         step.phase, step.started, step.told = "running", now, now
         self._running[id(step)] = step
-        self._slots += step.node.name != "wait"
+        self._held[step.lane.key] += step.node.name != "wait"
         if step.job.started is None:
             step.job.started = now
             action = step.job.action
@@ -218,7 +226,7 @@ class Owner:
 
     def _end(self, step: Step, result: Result, error: Diagnostic | None) -> None:
         if step.phase == "running":
-            self._slots -= step.node.name != "wait"
+            self._held[step.lane.key] -= step.node.name != "wait"
             del self._running[id(step)]
         step.phase = "over"
         step.turn += 1
@@ -320,7 +328,7 @@ class Owner:
     def _begin_to_stop(self) -> None:
         """Nothing new starts; what waits is recorded as it is; what is in flight gets a short while."""
         self.stopping = True
-        self._ready.clear()
+        self._ready = {key: [] for key in self._ready}
         for lane in self._lanes:
             lane.queue.clear()
         for step in list(self._running.values()):

@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.engine.fetch import fetch
+from reconciler.engine.lane import Request
 from reconciler.engine.recover import findings, resolve_intents
-from reconciler.engine.workers import ThreadWorkers
+from reconciler.engine.workers import Job, ThreadWorkers
 from reconciler.model import Intent
 from reconciler.plan import Event
 from reconciler.provider import Call, Operation
 from tests.support.engine_runs import results, want
-from tests.support.fake_provider import Cloud, FakeClock, FakeProvider, FakeType, Trace, empty_state, recorded, schema
+from tests.support.fake_provider import (
+    Cloud,
+    FakeClock,
+    FakeProvider,
+    FakeType,
+    InlineWorkers,
+    Trace,
+    empty_state,
+    recorded,
+    schema,
+)
 from tests.support.pairs import FAST, SLOW, BlackHole, Pair, at_slow
 from tests.unit.test_engine_threads import Quick
 
@@ -43,6 +54,42 @@ def test_a_provider_that_hangs_holds_no_thread_of_another() -> None:
     assert set(results(report).values()) == {"done"}
     assert (meanwhile, black.gave_up) == ([MANY], 0)
     assert pair.ended[:3] == ["z0", "z1", "z2"]
+
+
+class Uneven(InlineWorkers):
+    """Requests to the slow provider take a minute, all others no time worth mentioning."""
+
+    def submit(self, token: object, job: Job) -> None:
+        self.latency = 60.0 if isinstance(token, Request) and token.lane.key == SLOW else 0.02
+        super().submit(token, job)
+
+
+def test_only_what_depends_on_a_slow_provider_waits_for_it() -> None:
+    """More actions at a slow provider than may be under way at all: the other's, whole chains of them, are done before
+    the first of these; what depends on one of these comes after it."""
+    pair = Pair()
+    pair.clouds[SLOW].busy = 600.0
+    slow = [at_slow(f"a{number:02}") for number in range(30)]
+    fast = [want(f"z{number:02}", [f"z{number - 10:02}"] if number >= 10 else []) for number in range(30)]
+    between = want("m", ["a00"])
+    report = pair.apply(*slow, *fast, between, workers=lambda _: Uneven(pair.clock), parallelism=10)
+    assert set(results(report).values()) == {"done"}
+    assert sorted(pair.ended[:30]) == [one.address for one in fast]
+    assert pair.ended.index("m") > pair.ended.index("a00")
+
+
+def test_slots_that_one_provider_leaves_free_are_used_by_another() -> None:
+    """Two actions at one, many at the other: as many are under way as may be, whoever they belong to."""
+    pair, under_way, most = Pair(), set[str](), [0]
+
+    def emit(event: Event) -> None:
+        if event.event in ("started", "done"):
+            (under_way.add if event.event == "started" else under_way.discard)(event.address)
+        most[0] = max(most[0], len(under_way))
+
+    wanted = [at_slow("a0"), at_slow("a1"), *(want(f"z{number}") for number in range(9))]
+    pair.apply(*wanted, workers=lambda _: InlineWorkers(pair.clock), parallelism=6, emit=emit)
+    assert (most[0], len(pair.ended)) == (6, 11)
 
 
 class Follower(FakeProvider):
