@@ -59,6 +59,8 @@ def root() -> click.Context:
 def commands_page() -> str:
     out = [MADE, "# Commands", "", "`reconciler [GLOBAL OPTIONS] COMMAND [OPTIONS]`. The result goes to stdout and it"]
     out += ["alone; progress, questions, warnings and errors go to stderr. [Exit codes](exit-codes.md).", ""]
+    out += ["Waiting is heard of: while providers are listed or looked at, stderr says every ten seconds which ones"]
+    out += ["are waited for, and which of them asked for it (`nugen (20s; throttled, waiting as asked)`).", ""]
     found = list(leaves(cli, root()))
     out += ["| command | does |", "|---|---|"]
     out += [f"| [`{name}`](#{anchor(name)}) | {cell(summary(name, command))} |" for name, command, _ in found]

@@ -178,7 +178,8 @@ class Wire:
     """What the outside gives to every client; `transport` is an httpx transport (the sandbox's), None for the network.
 
     `sleep` waits before a retry (None: a wait that ends when the client is closed). `secrets` are texts of the file,
-    beside the credentials, that an answer may throw back and nobody may read.
+    beside the credentials, that an answer may throw back and nobody may read. `throttled` hears of each wait that a
+    provider (by its key) asked for, when it begins (True) and when it is over (False), on any thread.
     """
 
     transport: object | None = None
@@ -186,6 +187,7 @@ class Wire:
     pool_size: int = 16
     sleep: Callable[[float], None] | None = None
     secrets: Sequence[str] = ()
+    throttled: Callable[[str, bool], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

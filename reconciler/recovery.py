@@ -56,6 +56,7 @@ def resolve(
         last_run=base.last_run,
         clock=SystemClock(),
         timeouts=timeouts if locked else None,
+        heartbeat=space.heartbeat("looking for what the last run left"),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from reconciler.registry import Registry, registry
 if TYPE_CHECKING:
     from reconciler.core.source import Document
     from reconciler.core.variables import Inputs
+    from reconciler.engine.heartbeat import Heartbeat
     from reconciler.engine.ledger import Run
 
 DEFAULT_FILE = "reconciler.yaml"
@@ -60,6 +61,7 @@ class Workspace:
 
     invocation: Invocation
     _opened: ExitStack = field(default_factory=ExitStack)
+    _throttled: list[str] = field(default_factory=list)  # the key of a provider, once for each wait that it asked for
 
     def __enter__(self) -> Workspace:
         return self
@@ -241,7 +243,7 @@ class Workspace:
     def connect(self, configs: Mapping[str, ProviderConfig], stack: Stack | None) -> dict[str, Provider]:
         """Talk to these providers. Raises with the diagnostics of all that can't be reached for want of credentials."""
         call = self.invocation
-        wire = Wire(log=(lambda line: call.log("debug", line)), secrets=self._hidden(stack))
+        wire = Wire(log=partial(call.log, "debug"), secrets=self._hidden(stack), throttled=self._note_throttled)
         if call.sandbox:
             configs, credentials, wire = self._sandboxed(configs, stack, wire)
         else:
@@ -317,7 +319,20 @@ class Workspace:
         for entry in known.values():
             recorded.setdefault(entry.provider, []).append(entry)
         capabilities = {key: self.registry.types[configs[key].type].capabilities for key in providers}
-        return fetch(providers, recorded, capabilities)
+        return fetch(providers, recorded, capabilities, heartbeat=self.heartbeat("still listing"))
+
+    def heartbeat(self, what: str) -> Heartbeat:
+        """Says on stderr, every ten seconds, for which providers a command waits; `what` begins the line."""
+        from reconciler.engine.clock import SystemClock
+        from reconciler.engine.heartbeat import Heartbeat
+        from reconciler.render.progress import waiting
+
+        say, throttled = self.invocation.say, self._throttled
+        return Heartbeat(SystemClock(), lambda keys, seconds: say(waiting(what, keys, seconds, throttled)))
+
+    def _note_throttled(self, key: str, begins: bool) -> None:
+        """Called by any thread: adding to a list and taking out of it need no lock."""
+        (self._throttled.append if begins else self._throttled.remove)(key)
 
 
 def _seconds(text: str) -> float:

@@ -147,7 +147,7 @@ class Client:
                 raise sent.error
             retries += 1
             self._log(f"{self.provider}: retry {retries} of {exchange.what} in {wait:.2f} s: {sent.error.message}")
-            self._sleep(wait)
+            self._sleep_before_retry(wait, throttled=sent.again == "when allowed")
             if self._closed.is_set():
                 raise sent.error
 
@@ -320,6 +320,17 @@ class Client:
         if asked is not None:
             wait = min(asked, LONGEST_RETRY_AFTER) + (0.1 + 0.1 * self._random() if asked == 0 else 0.0)
         return wait if elapsed + wait <= (THROTTLE_BUDGET if throttled else RETRY_BUDGET) else None
+
+    def _sleep_before_retry(self, wait: float, *, throttled: bool) -> None:
+        tell = self._wire.throttled if throttled else None
+        if tell is None:
+            self._sleep(wait)
+            return
+        tell(self.provider, True)
+        try:
+            self._sleep(wait)
+        finally:
+            tell(self.provider, False)
 
     def _open(self) -> Any:
         if self._transport is None:

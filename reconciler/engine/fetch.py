@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.diagnostics import Diagnostic
+from reconciler.engine.heartbeat import Heartbeat
 from reconciler.engine.workers import Job, Result, ThreadWorkers, Workers
 from reconciler.model import Listing, Live, Recorded, Refreshed
 from reconciler.provider import Capabilities, Provider, ProviderError
@@ -93,12 +94,13 @@ def fetch(
     *,
     max_concurrency: Mapping[str, int] | None = None,
     workers: Callable[[int], Workers] = ThreadWorkers,
+    heartbeat: Heartbeat | None = None,
 ) -> Refreshed:
     """List all `providers` side by side and confirm what the lists lack; all mappings are by provider key.
 
     `recorded` are the deployments that the state knows at each; `max_concurrency` (default: the capabilities') bounds
-    the reads by id. A provider that could not be listed is in `Refreshed.failed` and nowhere else. Never raises
-    ProviderError; any other exception is a bug and comes through.
+    the reads by id; `heartbeat` hears of a wait. A provider that could not be listed is in `Refreshed.failed` and
+    nowhere else. Never raises ProviderError; any other exception is a bug and comes through.
     """
     limits = max_concurrency or {}
     readings = [
@@ -115,7 +117,7 @@ def fetch(
     if readings:
         pool = workers(sum(reading.limit for reading in readings))
         try:
-            _run(readings, pool)
+            _run(readings, pool, heartbeat)
         finally:
             pool.close()
     return Refreshed(
@@ -124,10 +126,13 @@ def fetch(
     )
 
 
-def _run(readings: Sequence[_Reading], pool: Workers) -> None:
+def _run(readings: Sequence[_Reading], pool: Workers, heartbeat: Heartbeat | None) -> None:
+    def waited_for() -> list[str]:
+        return [reading.key for reading in readings if reading.under_way]
+
     under_way = _send(readings, pool)
     while under_way:
-        for result in pool.collect(None):
+        for result in heartbeat.collect(pool, waited_for) if heartbeat is not None else pool.collect(None):
             reading, asked = result.token
             reading.under_way -= 1
             under_way -= 1

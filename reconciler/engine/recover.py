@@ -16,6 +16,7 @@ from reconciler.core.findings import Finding
 from reconciler.core.journal import EntrySet, IntentClosed, LastRun, Record
 from reconciler.core.schema import ProviderSchema
 from reconciler.engine.clock import Clock
+from reconciler.engine.heartbeat import Heartbeat
 from reconciler.engine.values import agrees
 from reconciler.engine.workers import ThreadWorkers, Workers
 from reconciler.model import Intent, Recorded, State
@@ -42,19 +43,23 @@ def resolve_intents(
     clock: Clock,
     timeouts: Mapping[str, float] | None = None,
     workers: Callable[[int], Workers] = ThreadWorkers,
+    heartbeat: Heartbeat | None = None,
 ) -> tuple[Resolution, ...]:
     """Look each open intent up at its provider, side by side.
 
     `providers` is by key, `schemas` by type. With `timeouts` (seconds a request may take, by provider key), for a
     command that is going to create again, what one look lacks counts as absent only after that time and a second look;
     without, for a plan, after one. A provider that is missing or does not answer leaves its intents unclear.
+    `heartbeat` hears of each wait.
     """
-    answers = _ask(intents, state, providers, workers)
+    heartbeat = heartbeat or Heartbeat(clock, lambda _keys, _seconds: None)
+    answers = _ask(intents, state, providers, workers, heartbeat)
     if timeouts is not None:
         again = [intent for intent in intents if answers[intent.id] is None]
         if again:
-            clock.sleep(max(timeouts.get(intent.entry.provider, 0.0) for intent in again))
-            answers.update(_ask(again, state, providers, workers))
+            keys = {intent.entry.provider for intent in again}
+            heartbeat.sleep(max(timeouts.get(key, 0.0) for key in keys), keys)
+            answers.update(_ask(again, state, providers, workers, heartbeat))
     return tuple(
         Resolution(intent, tuple(_judge(intent, answers[intent.id], state, schemas, _story(intent, last_run))))
         for intent in intents
@@ -81,7 +86,11 @@ def records(resolutions: Iterable[Resolution]) -> tuple[Record, ...]:
 
 
 def _ask(
-    intents: Sequence[Intent], state: State, providers: Mapping[str, Provider], workers: Callable[[int], Workers]
+    intents: Sequence[Intent],
+    state: State,
+    providers: Mapping[str, Provider],
+    workers: Callable[[int], Workers],
+    heartbeat: Heartbeat,
 ) -> dict[str, object]:
     """By intent id: Reply, Conflict, None, or the ProviderError; a provider that is not there gives a text."""
     answers: dict[str, object] = {
@@ -97,6 +106,9 @@ def _ask(
         return answers
     pool = workers(_AT_ONCE * len(lines))
 
+    def waited_for() -> Iterable[str]:
+        return (intent.entry.provider for intent in intents if intent.id not in answers)
+
     def ask(key: str) -> None:
         """One more look at this provider, if any is left."""
         if lines[key]:
@@ -109,7 +121,7 @@ def _ask(
             for _ in range(_AT_ONCE):
                 ask(key)
         while len(answers) < len(intents):
-            for result in pool.collect(None):
+            for result in heartbeat.collect(pool, waited_for):
                 if result.error is not None and not isinstance(result.error, ProviderError):
                     raise result.error
                 answers[result.token.id] = result.error if result.error is not None else result.value

@@ -13,6 +13,7 @@ from typing import Protocol
 from reconciler.diagnostics import Diagnostic
 from reconciler.edge.pace import in_line
 from reconciler.engine.clock import Clock
+from reconciler.engine.heartbeat import HEARTBEAT
 from reconciler.engine.job import Job, Result, Step
 from reconciler.engine.lane import Lane, Request
 from reconciler.engine.ledger import Ledger
@@ -23,7 +24,6 @@ from reconciler.model import Live
 from reconciler.plan import Event
 from reconciler.provider import ThrottledError
 
-HEARTBEAT = 10.0
 GRACE = 4.0  # seconds that requests in flight get after a first signal; the run must be gone within 5
 
 

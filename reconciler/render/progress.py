@@ -5,6 +5,7 @@ Pure: `now` (seconds of a monotonic clock) is an argument; writing to a stream a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from reconciler.plan import Event
@@ -15,6 +16,7 @@ from reconciler.render.view import SYMBOLS
 
 HEARTBEAT = 30.0  # seconds between two plain lines about the same action
 MOST_LINES = 12  # of actions under way on a terminal
+MOST_PROVIDERS = 5  # in one line
 _WORDS = {"done": "done", "failed": "FAILED", "skipped": "skipped"}
 
 
@@ -98,6 +100,17 @@ class ProgressView:
         waiting = self._total - len(self._running) - sum(self._ended.values())
         parts += [f"{waiting} waiting"] if waiting > 0 else []
         return f"  {', '.join(parts)}"
+
+
+def waiting(what: str, keys: Sequence[str], seconds: float, throttled: Collection[str] = ()) -> str:
+    """One line while providers are waited for: `still listing: nugen (12s; throttled, waiting as asked)…`."""
+    since = duration(seconds)
+    parts = [
+        f"{line(key, 60)} ({since}; throttled, waiting as asked)" if key in throttled else f"{line(key, 60)} ({since})"
+        for key in keys[:MOST_PROVIDERS]
+    ]
+    parts += [f"{len(keys) - MOST_PROVIDERS} more"] if len(keys) > MOST_PROVIDERS else []
+    return harmless(f"{what}: {', '.join(parts)}…")
 
 
 def _step(event: Event) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Project, Remote
+from tests.support.cli import COMMAND, Project, Remote
 
 ANSWER = b'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 30\r\n\r\n{"domain_aligned_models": [] }'
 LIST = "GET .*/models/aligned"
@@ -166,6 +166,20 @@ def test_a_lost_answer_deploys_nothing_twice(remote: Remote) -> None:
     remote.apply()
     data = remote.served.call("GET", f"/_sandbox/{remote.neevcloud}/world")["data"]
     assert len(data["deployments"]) == 1
+
+
+def test_waiting_for_a_provider_is_heard_of(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow list, and one that the provider puts off: stderr names who is waited for, stdout holds the plan alone."""
+    quick = "import reconciler.engine.heartbeat as heart; heart.HEARTBEAT = 0.05; "
+    monkeypatch.setattr("tests.support.cli.COMMAND", [*COMMAND[:-1], quick + COMMAND[-1]])
+    remote.served.fault(remote.nugen, LIST, "delay:0.5", times=1)
+    slow = remote.run("plan").ended(0)
+    remote.served.fault(remote.nugen, LIST, "throttle:0.5", times=1)
+    put_off = remote.run("plan").ended(0)
+    assert "still listing: nugen (" in slow.err
+    assert "throttled" not in slow.err
+    assert "s; throttled, waiting as asked)…\n" in put_off.err
+    assert "still listing" not in slow.out + put_off.out
 
 
 def test_a_provider_that_throttles(remote: Remote) -> None:

@@ -132,6 +132,17 @@ def test_throttling_waits_as_long_as_the_server_says() -> None:
     assert len(server.seen) == 5
 
 
+def test_a_wait_that_the_server_asked_for_is_told_while_it_lasts() -> None:
+    """Its beginning and its end, with the provider's key; a wait for a server that fails is not its wish."""
+    told: list[object] = []
+    wire = Wire(sleep=told.append, throttled=lambda key, begins: told.append((key, begins)))
+    slow = answer(429, {"message": "slow"}, headers={"retry-after": "3"})
+    with served(in_turn(slow, answer(503, {}), answer(200, {})), wire=wire) as (client, _, _):
+        client.request("GET", "/things")
+    assert told[:3] == [("acme.eu", True), 3.0, ("acme.eu", False)]
+    assert len(told) == 4
+
+
 def test_throttling_without_end_is_an_error_in_the_end() -> None:
     """The time spent on one request is bounded; the error says how long the server wants us to wait."""
     now = [0.0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.plan import Event
-from reconciler.render.progress import ProgressView
+from reconciler.render.progress import ProgressView, waiting
 
 
 def test_a_terminal_sees_what_is_under_way() -> None:
@@ -71,3 +71,12 @@ def test_a_status_can_not_act() -> None:
     assert line is not None
     assert not line.startswith("::")
     assert all(line.isprintable() for line in view.lines(0.0, 80))
+
+
+def test_a_wait_for_providers_names_them() -> None:
+    """Who is waited for, since when, and who asked for it; a key can not act, and many are counted."""
+    assert waiting("still listing", ["nugen"], 12.3) == "still listing: nugen (12s)…"
+    told = waiting("still listing", ["neevcloud", "nugen"], 80.0, ["nugen", "nugen"])
+    assert told == "still listing: neevcloud (1m 20s), nugen (1m 20s; throttled, waiting as asked)…"
+    assert waiting("looking", [f"p{n}" for n in range(7)], 10.0).endswith("p4 (10s), 2 more…")
+    assert "\x1b" not in waiting("looking", ["\x1b[2J"], 10.0)
