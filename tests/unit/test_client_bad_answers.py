@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import ssl
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import httpx
 import pytest
 
 from reconciler.diagnostics import FileError
 from reconciler.edge.client import Client, Dialect
-from reconciler.edge.transport import tls_context
+from reconciler.edge.transport import AnswerError, read_body, tls_context
 from reconciler.provider import (
     AccessError,
     BadAnswerError,
@@ -22,6 +23,7 @@ from reconciler.provider import (
     UnreachableError,
     Wire,
 )
+from tests.support.certificates import certificate
 from tests.support.clients import SECRET, failed, in_turn, served, told
 from tests.support.hostile import HostileServer, answer
 
@@ -117,6 +119,34 @@ def test_a_body_larger_than_the_limit_is_not_read() -> None:
     assert isinstance(error, BadAnswerError)
 
 
+@pytest.mark.parametrize("head", [b"transfer-encoding: chunked", b"connection: close"])
+def test_a_body_of_no_declared_length_is_given_up_at_the_limit(head: bytes) -> None:
+    """It is refused while it is read: its end, which never comes as it should, is not waited for."""
+    piece = b" " * (1 << 20)
+    framed = b"%x\r\n%s\r\n" % (len(piece), piece) if b"chunked" in head else piece
+    error, sent = failed(
+        in_turn(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\n" + head + b"\r\n\r\n" + 36 * framed)
+    )
+    assert isinstance(error, BadAnswerError)
+    assert "32 MiB" in error.message
+    assert sent == 1
+
+
+def test_what_is_beyond_the_limit_is_not_kept() -> None:
+    """Of an answer without an end no more is taken than shows that it is too large."""
+    taken = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            taken.append(1)
+            yield b" " * 1000
+
+    response = httpx.Response(200, stream=cast("httpx.SyncByteStream", endless()))
+    with pytest.raises(AnswerError, match="larger than"):
+        read_body(response, in_time=lambda: True, limit=10_000)
+    assert len(taken) == 11
+
+
 def test_packed_answers_are_unpacked() -> None:
     """gzip is asked for and understood; a packing that is none is an error."""
     packed = gzip.compress(b'{"a": 1}')
@@ -151,34 +181,7 @@ def test_tls_failures_are_explained(tmp_path: Path) -> None:
 
 def test_an_untrusted_certificate_is_explained_and_ca_cert_trusts_it(tmp_path: Path) -> None:
     """A certificate of one's own authority is refused with the setting that helps, and taken with it."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("makes its certificate with the openssl command")
-    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
-    curve = ["-pkeyopt", "ec_paramgen_curve:P-256"]
-    names = ["-subj", "/CN=sandbox", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [
-            openssl,
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            *curve,
-            "-nodes",
-            "-keyout",
-            key,
-            "-out",
-            cert,
-            "-days",
-            "2",
-            *names,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    cert, context = certificate(tmp_path)
     with HostileServer(in_turn(answer(200, {"a": 1})), tls=context) as server:
         waits: list[float] = []
         for ca_cert in (None, cert):
@@ -198,6 +201,30 @@ def test_an_untrusted_certificate_is_explained_and_ca_cert_trusts_it(tmp_path: P
             else:
                 assert client.request("GET", "/").data == {"a": 1}
             client.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "expired", "words"),
+    [
+        ("IP:127.0.0.1", True, ("its certificate is out of date", "clock")),
+        ("DNS:elsewhere.example", False, ("its certificate does not fit", "name the host as the certificate does")),
+    ],
+)
+def test_a_certificate_that_is_not_good_now_and_here_is_refused(
+    tmp_path: Path, name: str, expired: bool, words: tuple[str, ...]
+) -> None:
+    """Of an authority that is trusted, but out of date, or of another host: said at once, not tried again, and nothing
+    of the request is sent."""
+    cert, context = certificate(tmp_path, name=name, expired=expired)
+    waits: list[float] = []
+    with HostileServer(in_turn(answer(200, {})), tls=context) as server:
+        options = {"wire": Wire(sleep=waits.append), "authorize": {"authorization": SECRET}, "ca_cert": cert}
+        client = Client(provider="acme", base_url=server.url, dialect=Dialect(), **options)  # type: ignore[arg-type]
+        with pytest.raises(UnreachableError, match="no trusted connection") as caught:
+            client.request("POST", "/", json={})
+        client.close()
+        assert all(word in told(caught.value) for word in words), told(caught.value)
+        assert (caught.value.effect, waits, server.seen) == ("none", [], [])
 
 
 def test_one_tls_context_serves_all_clients() -> None:
