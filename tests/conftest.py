@@ -1,4 +1,4 @@
-"""How tests are spread over test processes."""
+"""How tests are spread over test processes, and the line that says which real node they ran on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+
+from tests.support.real_node import ABOUT
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -18,3 +20,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "real node" if re.search(r"integration/test_real_\w+\.py", nodeid) else nodeid
 
     return OneNode(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Told here, not beside the node's fixture: where several processes test, the one that prints loads only this."""
+    known: dict[str, None] = {}
+    seconds, tests = 0.0, set()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if "opensearch" not in getattr(report, "keywords", {}) or not hasattr(report, "duration"):
+                continue
+            seconds += report.duration
+            about = [value for name, value in report.user_properties if name == ABOUT]
+            if about:
+                tests.add(report.nodeid)
+                known |= dict.fromkeys(about)
+    if known:
+        terminalreporter.write_line(f"{ABOUT}: {'; '.join(known)}; {len(tests)} tests in {seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""One real OpenSearch node for all tests that ask for it, and what it was, at the end.
+"""One real OpenSearch node for all tests that ask for it; tests/conftest.py tells at the end what it was.
 
 A cluster under test that runs already (as of compose.yaml) is named by its base URL in RECONCILER_TEST_OPENSEARCH.
 RECONCILER_REQUIRE_OPENSEARCH=1, as CI sets it, makes a failure of a node that can't be started here.
@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 
 from tests.integration.opensearch_node import Cluster, Node, why_not
-from tests.support.real_node import RealProject
+from tests.support.real_node import ABOUT, RealProject
 from tests.support.service import Service
-
-ABOUT = "real OpenSearch node"
 
 
 def own_node(*arguments: Any, **options: Any) -> Node:
@@ -71,22 +69,7 @@ def real(tmp_path: Path, node: Cluster, service: Service, request: pytest.Fixtur
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Note what the node was, once for each test, for the summary (test processes share nothing else)."""
+    """Note what the node was, once for each test: reports are all that a test process hands over."""
     running = getattr(item, "funcargs", {}).get("node")
     if isinstance(running, Cluster):
         item.user_properties.append((ABOUT, running.about))
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    known: dict[str, None] = {}
-    seconds, count = 0.0, 0
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            about = [value for name, value in getattr(report, "user_properties", ()) if name == ABOUT]
-            if about and report.when == "teardown":
-                count += 1
-                known |= dict.fromkeys(about)
-            if "opensearch" in getattr(report, "keywords", {}) and hasattr(report, "duration"):
-                seconds += report.duration
-    if known:
-        terminalreporter.write_line(f"{ABOUT}: {'; '.join(known)}; {count} tests in {seconds:.0f} s")

@@ -19,6 +19,7 @@ from tests.support.service import Service
 if TYPE_CHECKING:
     from tests.integration.opensearch_node import Cluster
 
+ABOUT = "real OpenSearch node"  # the property of a test's report that says which one it ran on
 # For modules named test_real_*: tests/conftest.py gives all of them to one test process, which has the node.
 REAL = [pytest.mark.opensearch, pytest.mark.timeout(300)]
 ML = "/_plugins/_ml"
