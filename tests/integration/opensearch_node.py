@@ -3,7 +3,8 @@
     python -m tests.integration.opensearch_node
 
 assembles one if needed, starts it, prints versions and address, and stops it at Ctrl-C. Needs Java 11 to 23 (2.x wants
-the security manager, which 24 has no more) and Maven. Its data is new at each start and removed at the end.
+the security manager, which 24 has no more) and Maven; `--check` only says what is missing, and ends with 1 if something
+is. Its data is new at each start and removed at the end.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.integration.opensearch_assembly import Unavailable, assembled, cache_folder
 
+JAVAS = Path("/usr/lib/jvm")
 PATIENCE = 120.0  # seconds to be up and ready
 ML_SETTINGS: Mapping[str, str] = {
     "sync_up_job_interval_in_seconds": "2",  # 10 by default: how often states and TTLs are looked at
@@ -54,7 +56,7 @@ def java() -> tuple[Path, int]:
     homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     onpath = shutil.which("java")
     homes += [Path(onpath).resolve().parent.parent] if onpath else []
-    homes += sorted(Path("/usr/lib/jvm").glob("*")) if Path("/usr/lib/jvm").is_dir() else []
+    homes += sorted(JAVAS.glob("*")) if JAVAS.is_dir() else []
     found = []
     for home in dict.fromkeys(homes):
         program = home / "bin" / "java"
@@ -258,7 +260,11 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
+    if arguments:
+        reason = why_not() if list(arguments) == ["--check"] else f"unknown: {' '.join(arguments)}"
+        sys.stdout.write(f"{reason or 'a node can be started here'}\n")
+        return 1 if reason else 0
     node = Node()
     try:
         node.start()
@@ -270,7 +276,8 @@ def main() -> None:
         pass
     finally:
         node.stop()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What surrounds the real node, without one: its line at the end."""
+"""What surrounds the real node, without one: its line at the end, and why there can't be one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration import opensearch_node
 from tests.support.cli import ROOT
 from tests.support.real_node import ABOUT
 
@@ -38,3 +39,25 @@ def test_the_line_of_the_node_is_printed_by_whoever_prints(tmp_path: Path, proce
     (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"{ABOUT}: ")]
     assert line.startswith(f"{ABOUT}: OpenSearch 0.0; 3 tests in "), done.stdout + done.stderr
     assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [(None, "Java 11 to 23 is missing; found: none"), ("25", "Java 11 to 23 is missing; found: {java} (25)"),
+     ("17", "mvn (Maven) is missing")],
+)  # fmt: skip
+def test_the_reason_names_what_is_missing(
+    version: str | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Java, one that can't run it, or no Maven: whoever reads the reason of a skip knows what to install."""
+    monkeypatch.setattr(opensearch_node, "JAVAS", tmp_path / "none")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "")
+    program = tmp_path / "java" / "bin" / "java"
+    if version:
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}.0.1\"' >&2\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+    assert opensearch_node.why_not() == reason.format(java=program)
+    assert opensearch_node.main(["--check"]) == 1
