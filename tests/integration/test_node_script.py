@@ -1,13 +1,15 @@
-"""What surrounds the real node, without one: its line at the end, and why there can't be one."""
+"""What surrounds the real node, without one: its line at the end, the compose file, and why there can't be one."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration import opensearch_node
 from tests.support.cli import ROOT
@@ -39,6 +41,16 @@ def test_the_line_of_the_node_is_printed_by_whoever_prints(tmp_path: Path, proce
     (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"{ABOUT}: ")]
     assert line.startswith(f"{ABOUT}: OpenSearch 0.0; 3 tests in "), done.stdout + done.stderr
     assert "4 passed" in done.stdout
+
+
+def test_the_compose_file_has_the_settings_of_the_node() -> None:
+    """Both clusters are set alike, so a test that passes on one means the same on the other."""
+    text = (ROOT / "tests" / "integration" / "compose.yaml").read_text()
+    told = yaml.safe_load(text)["services"]["opensearch"]["environment"]
+    prefix = "plugins.ml_commons."
+    settings = {name.removeprefix(prefix): value for name, value in told.items() if name.startswith(prefix)}
+    assert settings == opensearch_node.ML_SETTINGS
+    assert json.loads(settings["trusted_connector_endpoints_regex"])
 
 
 @pytest.mark.parametrize(
