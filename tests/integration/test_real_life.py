@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from tests.support.real_node import REAL, SECRET, RealProject, connector
+from tests.support.real_node import REAL, SECRET, RealProject, connector, traffic
 
 pytestmark = REAL
-
-
-@contextmanager
-def traffic(real: RealProject, id_: str) -> Iterator[list[int]]:
-    """Predicts without a pause, and their statuses."""
-    statuses: list[int] = []
-    over = threading.Event()
-
-    def go_on() -> None:
-        while not over.is_set():
-            statuses.append(real.predict(id_)[0])
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield statuses
-    finally:
-        over.set()
-        thread.join()
 
 
 def test_deployed_it_answers_and_undeployed_nothing_stays(real: RealProject) -> None:

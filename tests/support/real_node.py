@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,9 +150,9 @@ class RealProject(Project):
             body["model_group_id"] = group
         return self.made("POST", "models/_register", body)["model_id"], connector_id
 
-    def connector_by_hand(self, name: str) -> str:
+    def connector_by_hand(self, name: str, model: str = "small") -> str:
         about = {"name": name, "version": 1, "protocol": "http", "description": "by hand"}
-        made = self.made("POST", "connectors/_create", {**about, **connector(self.service, escape="")})
+        made = self.made("POST", "connectors/_create", {**about, **connector(self.service, model=model, escape="")})
         return str(made["connector_id"])
 
     def group_by_hand(self, name: str, description: str = "by hand") -> str:
@@ -187,3 +189,22 @@ def until(what: str, holds: Callable[[], bool], seconds: float = 15.0) -> float:
         assert time.monotonic() - began < seconds, f"{what}: not within {seconds} s"
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+@contextmanager
+def traffic(real: RealProject, id_: str) -> Iterator[list[int]]:
+    """Predicts without a pause, and their statuses."""
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.is_set():
+            statuses.append(real.predict(id_)[0])
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join()
