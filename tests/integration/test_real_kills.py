@@ -49,14 +49,16 @@ def behind(
     project.clean()
 
 
-def whole(real: RealProject) -> None:
-    """One model, serving, in one group with one connector, all of them recorded; and nothing to do."""
+def whole(real: RealProject, theirs: str = "") -> None:
+    """One model, serving, in one group with one connector (its own, or `theirs`), all of ours recorded; and nothing to
+    do."""
     real.settled()
     kept = real.recorded()
     assert list(real.models_named(real.named("chat"))) == [kept["id"]]
     assert set(real.marked("model_groups")) == {kept["created"]["group"]}
     ours = {id_ for name, id_ in kept["created"].items() if name.startswith("connector") and id_}
-    assert set(real.marked("connectors")) == ours == {real.model(kept["id"])["connector_id"]}
+    assert set(real.marked("connectors")) == ours
+    assert {real.model(kept["id"])["connector_id"]} == ({theirs} if theirs else ours)
     assert real.serving(kept["id"])
 
 
@@ -153,3 +155,51 @@ def test_a_register_that_lands_late_is_removed(behind: RealProject, front: Front
     behind.apply("--allow-undeploys", "1")
     assert behind.models_named(behind.named("chat")) == {}
     assert (behind.marked("model_groups"), behind.marked("connectors")) == ({}, {})
+
+
+@pytest.mark.parametrize("lands", ["during the next run", "after the next run"])
+@pytest.mark.parametrize("then", ["change", "undeploy"])
+def test_a_register_that_lands_late_with_a_connector_of_others(
+    behind: RealProject, front: Front, lands: str, then: str
+) -> None:
+    """That connector stands still, so the late registration does make a second model in our group: it is never served,
+    and goes with the next change or undeploy at the latest."""
+    theirs = behind.connector_by_hand(behind.named("theirs"))
+    spec = behind.own(connector=None, connector_id=theirs)
+    behind.declare({"chat": spec})
+    front.rule(PATHS["register"], "hold")
+    process = behind.start("apply", "--auto-approve")
+    until("the request has come", lambda: front.met(PATHS["register"]) > 0)
+    process.kill()
+    process.communicate()
+    front.calm()
+    if lands == "during the next run":
+        front.rule(PATHS["deploy"], "hold")
+        process = behind.start("apply", "--auto-approve")
+        until("the next run deploys", lambda: front.met(PATHS["deploy"]) > 0)
+        front.release()
+        told = process.communicate()
+        assert process.returncode == 0, told
+    else:
+        behind.apply()
+        front.release()
+    until("all of it is answered", lambda: len(front.late) == 1 + ("during" in lands))
+    assert set(front.late) == {200}, "what it needs is there, so it makes a model"
+    kept = behind.recorded()
+    models = behind.models_named(behind.named("chat"))
+    assert kept["id"] in models
+    assert not any(behind.holders(id_) for id_ in models if id_ != kept["id"])
+    if lands == "after the next run":
+        assert len(models) == 2
+
+    if then == "change":
+        behind.declare({"chat": {**spec, "description": "changed"}})
+        behind.apply()
+        whole(behind, theirs)
+        assert behind.recorded()["id"] == kept["id"]
+    else:
+        behind.declare({})
+        behind.apply("--allow-undeploys", "1")
+        assert behind.models_named(behind.named("chat")) == {}
+        assert (behind.marked("model_groups"), behind.marked("connectors")) == ({}, {})
+    assert behind.ml("GET", f"connectors/{theirs}")[0] == 200
