@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test campaign cluster soak lint format golden bench clean
+.PHONY: help setup demo test campaign soak lint format golden bench clean
 
 help:
 	@echo "make demo    plan, apply, change, drift and destroy on the built-in sandbox (no credentials)"
@@ -33,9 +33,6 @@ test: $(STAMP)
 
 campaign: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m campaign tests/crash
-
-cluster: $(STAMP)
-	$(BIN)/python -m pytest -m cluster tests/integration
 
 RUNS ?= 5000
 SEED ?= 1

@@ -31,9 +31,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if "opensearch" not in getattr(report, "keywords", {}) or not hasattr(report, "duration"):
                 continue
             seconds += report.duration
-            about = [value for name, value in report.user_properties if name == ABOUT]
-            if about:
-                tests.add(report.nodeid)
-                known |= dict.fromkeys(about)
+            tests.add(report.nodeid)
+            known |= dict.fromkeys(value for name, value in report.user_properties if name == ABOUT)
     if known:
         terminalreporter.write_line(f"{ABOUT}: {'; '.join(known)}; {len(tests)} tests in {seconds:.0f} s")

@@ -112,8 +112,8 @@ class RealProject(Project):
     def holders(self, id_: str) -> set[str]:
         """Ids of the nodes that say that they hold it."""
         _, told = self.ml("GET", f"profile/models/{id_}")
-        nodes = told.get("nodes", {})
-        return {node for node, about in nodes.items() if about["models"].get(id_, {}).get("model_state") == "DEPLOYED"}
+        models = {node: about.get("models", {}) for node, about in told.get("nodes", {}).items()}
+        return {node for node, held in models.items() if held.get(id_, {}).get("model_state") == "DEPLOYED"}
 
     def serving(self, id_: str) -> bool:
         return self.model(id_)["model_state"] == "DEPLOYED" and bool(self.holders(id_))
