@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -85,6 +86,7 @@ class World:
         self.faults: list[Fault] = []
         self.random = random.Random(name)
         self.touched = False
+        self.effects: Counter[str] = Counter()  # how often a fault or a knob made a difference; not kept on disk
         self._wall = wall
         self._origin = self._start = wall()
         self._speed = speed
@@ -105,6 +107,19 @@ class World:
     def knob(self, name: str, default: Json) -> Json:
         """The knob's value, or `default` where it is not set."""
         return self.knobs.get(name, default)
+
+    def shown_moment(self, look: Callable[[float], object]) -> float:
+        """The moment that a list shows: the knob `lag` ago. An effect where `look` of then is not that of now."""
+        now, lag = self.now(), float(self.knob("lag", 0.0))
+        if lag and look(now - lag) != look(now):
+            self.effects["lag"] += 1
+        return now - lag
+
+    def shuffle(self, items: list[Any], page: int) -> None:
+        """With the knob `shuffle`, in another order each time: of more than one `page`, what is on which differs."""
+        if self.knob("shuffle", False):
+            self.random.shuffle(items)
+            self.effects["shuffle"] += len(items) > page
 
     def new_id(self, prefix: str, length: int = 12) -> str:
         """A fresh id: `prefix` and `length` (at most 64) hexadecimal digits; never the same twice in one world."""

@@ -62,8 +62,12 @@ class Fault:
 
     def dump(self) -> dict[str, Json]:
         """The rule as `parse` reads it."""
-        kind = f"{self.kind}:{self.argument}" if self.argument else self.kind
-        return {"match": self.match, "kind": kind, "times": self.times, "skip": self.skip}
+        return {"match": self.match, "kind": self.spelled, "times": self.times, "skip": self.skip}
+
+    @property
+    def spelled(self) -> str:
+        """The kind as a rule has it, with its argument."""
+        return f"{self.kind}:{self.argument}" if self.argument else self.kind
 
     @property
     def number(self) -> float:

@@ -25,6 +25,7 @@ from reconciler.sandbox.store import SandboxStore
 
 ENTRY_POINTS = "reconciler.simulators"  # of other packages: provider type -> module that exports SIMULATOR
 FASTEST = 1e6  # times as fast as ours, for a world's clock
+UNTROUBLED = "x-sandbox-untroubled"  # a request with this header meets no fault and counts for none: a bystander's
 Broken = Literal["refuse", "cut", "timeout"]
 
 
@@ -127,10 +128,16 @@ class Sandbox:
     def _answer(self, simulator: type[Simulator], name: str, request: Request) -> tuple[Response | Broken, float]:
         with self.store.world(name, keep=request.method not in ("GET", "HEAD")) as world:
             wait = float(world.knob("latency", 0.0))
+            if UNTROUBLED in request.headers:
+                before = Counter(world.effects)
+                answer = simulator(world).handle(request)
+                world.effects = before
+                return answer, wait
             fault = pick(world.faults, request.line)
             if fault is None:
                 return simulator(world).handle(request), wait
             world.touch()
+            world.effects[fault.spelled] += 1
             answer = simulator(world).handle(request) if fault.acts else Response(0)
             if fault.kind == "delay":
                 return answer, wait + fault.number
@@ -138,7 +145,7 @@ class Sandbox:
 
     # --- control -------------------------------------------------------------------------------------------------
     def _control(self, request: Request) -> Response:
-        """`/_sandbox/requests`, and `/_sandbox/<world>/` with `world`, `knobs`, `faults`, `data`, `presuppose`."""
+        """`/_sandbox/requests`, and `/_sandbox/WORLD/world`, `knobs`, `faults`, `effects`, `data`, `presuppose`."""
         parts = request.path.strip("/").split("/")
         if request.body and not request.headers.get("content-type", "").lower().startswith("application/json"):
             return Response(415, {"error": "control requests are application/json"})  # a web page's form is not
@@ -172,6 +179,13 @@ class Sandbox:
             if call == ("PUT", "data"):
                 world.data = dict(request.json())
                 return Response(204)
+            if call == ("GET", "faults"):
+                return Response(200, [fault.dump() for fault in world.faults])
+            if what == "effects" and request.method in ("GET", "DELETE"):
+                told = dict(sorted(world.effects.items()))
+                if request.method == "DELETE":
+                    world.effects.clear()
+                return Response(200, told)
             if call == ("POST", "faults"):
                 rules = request.json()
                 world.faults += [Fault.parse(rule) for rule in (rules if isinstance(rules, list) else [rules])]

@@ -141,14 +141,14 @@ class ModelStudio(Simulator):
 
     def _list(self, query: Mapping[str, str], workspace: str) -> Response:
         number, size = self._paging(query)
-        moment = self.world.now() - float(self.world.knob("lag", 0.0))
+        here = [held for held in self.world.table("deployments").values() if held["workspace"] == workspace]
+        moment = self.world.shown_moment(lambda at: [self._view(held, at) for held in here])
         shown = []
-        for held in self.world.table("deployments").values():
-            view = self._view(held, moment) if held["workspace"] == workspace else None
+        for held in here:
+            view = self._view(held, moment)
             if view is not None and query.get("plan", view["plan"]) == view["plan"]:
                 shown.append(self._object(held, view))
-        if self.world.knob("shuffle", False):
-            self.world.random.shuffle(shown)
+        self.world.shuffle(shown, size)
         page = shown[(number - 1) * size : number * size]
         return self._ok({"page_no": number, "page_size": size, "total": len(shown), "deployments": page}, many=True)
 

@@ -110,6 +110,7 @@ class NeevCloud(Simulator):
         token = ".".join(_base64(part) for part in ('{"alg":"none","typ":"JWT"}', claims, "sandbox"))
         tokens = self.world.table("tokens")
         for old in [old for old, until in tokens.items() if until <= now]:
+            self.world.effects["token_seconds"] += 1
             del tokens[old]
         tokens[token] = now + seconds
         fresh = {"access_token": token, "refresh_token": self.world.new_id("r-"), "token_type": "Bearer"}
@@ -166,10 +167,14 @@ class NeevCloud(Simulator):
 
     def _list(self, place: str, query: Mapping[str, str], mount: str) -> Response:
         page, limit = _number(query, "page", 1, None), _number(query, "limit", 20, 100)
-        moment = self.world.now() - float(self.world.knob("lag", 0.0))
-        found = [held for held in self.world.table("deployments").values() if _there(held, place, moment)]
-        if self.world.knob("shuffle", False):
-            self.world.random.shuffle(found)
+        everything = self.world.table("deployments").values()
+
+        def look(at: float) -> list[Json]:
+            return [[held["id"], *_phase(held, at)] for held in everything if _there(held, place, at)]
+
+        moment = self.world.shown_moment(look)
+        found = [held for held in everything if _there(held, place, moment)]
+        self.world.shuffle(found, limit)
         items = [self._shown(held, moment, mount) for held in found[(page - 1) * limit : page * limit]]
         pagination = {
             "total_items": len(found),

@@ -123,15 +123,17 @@ class Nugen(Simulator):
     # --- calls
 
     def _list(self, query: Mapping[str, str]) -> Response:
-        moment = self.world.now() - float(self.world.knob("lag", 0.0))
-        items = [self._item(model, self._view(model, moment)) for model in self.world.table("models").values()]
+        models = self.world.table("models").values()
+        moment = self.world.shown_moment(lambda at: [self._view(model, at) for model in models])
+        items = [self._item(model, self._view(model, moment)) for model in models]
         if not items:
             raise Refused(404, "No aligned models found")
-        if self.world.knob("shuffle", False):
-            self.world.random.shuffle(items)
-        if "limit" in query or "offset" in query:
-            limit, offset = _number(query, "limit", 100, 1), _number(query, "offset", 0, 0)
-            items = items[offset : offset + min(limit, int(self.world.knob("most_per_page", 100)))]
+        paged = "limit" in query or "offset" in query
+        limit = min(_number(query, "limit", 100, 1), int(self.world.knob("most_per_page", 100)))
+        self.world.shuffle(items, limit if paged else len(items))
+        if paged:
+            offset = _number(query, "offset", 0, 0)
+            items = items[offset : offset + limit]
         return Response(200, {"domain_aligned_models": items})
 
     def _deploy(self, ident: str, request: Request) -> Response:

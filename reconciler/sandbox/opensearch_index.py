@@ -124,8 +124,8 @@ class Index:
         total = len(found)
         if keys:
             found = _sorted(found, keys, body.get("search_after"))
-        elif self._world.knob("shuffle", False):
-            self._world.random.shuffle(found)
+        else:
+            self._world.shuffle(found, size)
         page = found[start : start + size]
         for hit in page:
             hit["_source"] = _filtered(hit["_source"], body.get("_source"))
@@ -140,9 +140,12 @@ class Index:
         lag, put_lag = float(self._world.knob("lag", 0.0)), float(self._world.knob("put_lag", 0.0))
         for id_ in self._table if only is None else [id_ for id_ in only if id_ in self._table]:
             document = self._table[id_]
-            if document["deleted"] is not None and document["deleted"] <= self._world.now() - lag:
+            now = self._world.now()
+            if document["deleted"] is not None and document["deleted"] <= now - lag:
                 continue
             folded = self._fold(document, lag, put_lag)
+            if lag and (document["deleted"] is not None or folded != self._fold(document, 0.0, put_lag)):
+                self._world.effects["lag"] += 1
             if folded is not None:
                 source, version = folded
                 head = {"_index": self.name, "_id": id_, "_version": version, "_seq_no": document["seq"]}

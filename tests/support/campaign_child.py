@@ -22,6 +22,7 @@ from tests.support.crash import ROOT, Commands, Running, environment
 
 TYPES = {"n": "neevcloud", "m": "modelstudio", "h": "nugen", "s": "opensearch"}  # an address begins with its type's
 TWICE = "SIGINT+SIGINT"
+SPOILT = "spoilt by "
 Spoil = tuple[str, int, int]
 
 
@@ -91,6 +92,15 @@ def kind_of(record: Any) -> str:
     return f"{kind}@{type_}"
 
 
+_report: list[Path] = []  # where to tell
+
+
+def _tell(spoil: str) -> None:
+    """It takes effect: a line of the report of points."""
+    with open(_report[0], "ab", buffering=0) as file:
+        file.write(f"{SPOILT}{spoil}\n".encode())
+
+
 def _refuse(after: int, times: int) -> None:
     """The connections number `after` to `after + times` are refused."""
     connect, seen = socket.create_connection, [0]
@@ -98,6 +108,7 @@ def _refuse(after: int, times: int) -> None:
     def connecting(*args: Any, **options: Any) -> Any:
         seen[0] += 1
         if after < seen[0] <= after + times:
+            _tell("refuse")
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         return connect(*args, **options)
 
@@ -114,6 +125,8 @@ def _full(after: int, _: int) -> None:
         seen[0] += 1
         if seen[0] <= after:
             return write(descriptor, data)
+        if seen[0] == after + 1:
+            _tell("full")
         if seen[0] == after + 1 and len(data) > 1:
             return write(descriptor, bytes(data)[: len(data) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -133,6 +146,8 @@ def _read_only(after: int, _: int) -> None:
             if changes and "/state" in os.path.abspath(os.fsdecode(path)):
                 seen[0] += 1
                 if seen[0] > after:
+                    if seen[0] == after + 1:
+                        _tell("read-only")
                     raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fsdecode(path))
             return original(path, *args, **options)
 
@@ -192,6 +207,7 @@ def main() -> None:
 
     def child(request: dict[str, Any]) -> Any:
         _hurry()
+        _report[:] = [Path(request["points"] or os.devnull)]
         for name, first, second in request["spoils"]:
             SPOILERS[name](first, second)
         try:

@@ -135,6 +135,19 @@ def hurry(place: Place) -> None:
         place.control("PUT", type_, "data", data)
 
 
+def never(place: Place, type_: str) -> bool:
+    """Whether something in the world is to come after any run's end."""
+    world = place.world(type_)
+    return _latest(world["data"]) > world["clock"]["own"] + 1e5
+
+
+def _latest(tree: Any) -> float:
+    if isinstance(tree, float):
+        return tree
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return max(map(_latest, parts), default=0.0)
+
+
 def _sooner(tree: Any, now: float) -> Any:
     if isinstance(tree, float) and tree > now:
         return now

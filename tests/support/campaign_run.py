@@ -21,12 +21,12 @@ from random import Random
 from typing import Any
 
 from tests.support import campaign_judge as judge
-from tests.support import campaign_stories, campaign_trouble
-from tests.support.campaign_child import TYPES, CampaignCommands, Spoil
+from tests.support import campaign_stories, campaign_strangers, campaign_trouble
+from tests.support.campaign_child import SPOILT, TYPES, CampaignCommands, Spoil
 from tests.support.campaign_stories import Story
 from tests.support.campaign_trouble import Trouble
 from tests.support.crash import CREDENTIALS, SPEED, Ended, Place, Running, Server, environment
-from tests.support.crash_cases import KNOBS, LIVE, SETTINGS, stack
+from tests.support.crash_cases import KNOBS, LIVE, SETTINGS, by_hand, stack
 
 CALM = {"lag": 0.0, "shuffle": False, "fail_deploys": 0, "token_seconds": 3600.0, "latency": 0.0}
 LEGAL = {0, 1, 3, 130, 143, -signal.SIGKILL, -signal.SIGTERM}  # the last: before the command line had begun
@@ -96,6 +96,7 @@ class Run:
         self.focus = list(TYPES.values())[seed % 4]
         self.tally = Tally(runs=1)
         self.history: list[str] = []
+        self.strangers: dict[str, campaign_strangers.Rows] = {}
         self.story: Story = campaign_stories.draw(self.random, self.focus)
         lane.places += 1  # a seed may be played more than once, aimed at different points
         folder = lane.folder / f"{seed}-{lane.places}" / "stack"
@@ -119,7 +120,7 @@ class Run:
         wanted, said = judge.things(self.place), judge.told(self.place)
         restore()
         for _ in range(self.random.choice([1, 1, 2, 3])):
-            trouble = campaign_trouble.draw(self.random, self.story.types, self.focus, points, usual)
+            trouble = campaign_trouble.draw(self.random, self.story, self.focus, points, usual)
             self._disturb(self._directed() if self.sabotage or self.aim else trouble)
             self.aim = ""
             for problem in judge.unknown(self.place, before):
@@ -136,6 +137,9 @@ class Run:
         for type_ in story.types:
             place.control("PUT", type_, "knobs", {**KNOBS[type_], **CALM})
             place.control("POST", type_, "presuppose", {"specs": story.specs(type_), "settings": SETTINGS[type_]})
+        if story.strangers:
+            campaign_strangers.settle(place, story.types)
+        self.strangers = campaign_strangers.rows(place) if story.strangers else {}
         if story.before:
             place.write(stack(place, story.before))
             self._calm("laid out", ["apply", "--auto-approve"])
@@ -177,7 +181,10 @@ class Run:
         lag = max((knobs.get("lag", 0.0) for knobs in trouble.knobs.values()), default=0.0)
         time.sleep(lag / SPEED)  # a list may be late; it does not take back what it has shown
         for type_ in place.worlds:
+            if "token_seconds" in trouble.knobs.get(type_, {}):  # what ended before is none of this command's
+                place.control("PUT", type_, "data", {**place.world(type_)["data"], "tokens": {}})
             place.control("PUT", type_, "knobs", trouble.knobs.get(type_, {}))
+            place.control("DELETE", type_, "effects")
             place.control("POST", type_, "faults", rules.get(type_, []))
         spoils: list[Spoil] = [*trouble.spoils, *([(self.sabotage, 0, 0)] if self.sabotage else [])]
         self.lane.commands.spoils = spoils
@@ -187,7 +194,7 @@ class Run:
         with self._meanwhile(trouble, running):
             ended = running.wait()
         self.lane.commands.spoils = ()
-        self._count(trouble, rules, ended)
+        self._count(trouble, ended)
         self.history.append(str(ended))
         if ended.code not in LEGAL:
             self._problem("unfinished", f"exit code {ended.code}")
@@ -211,7 +218,7 @@ class Run:
 
         def in_flight(type_: str) -> None:
             while not over.wait(0.005):
-                if not self.place.world(type_)["faults"]:  # used up: the simulator has acted
+                if not self.place.control("GET", type_, "faults"):  # used up: the simulator has acted
                     send(0.0, "SIGKILL")
                     return
 
@@ -232,40 +239,42 @@ class Run:
     def _vanish(self, type_: str) -> None:
         """Somebody undeploys one by hand."""
         try:
-            live = sorted(LIVE[type_](self.place))
-        except (OSError, ValueError, http.client.HTTPException):  # the trouble is everybody's
+            live = sorted(id_ for id_ in LIVE[type_](self.place) if not id_.startswith(campaign_strangers.MARK))
+        except (OSError, ValueError, http.client.HTTPException):  # Nugen knows no model, or the simulator refuses
             return
         if not live:
             return
         id_ = self.random.choice(live)
-        method, path, variable = {
-            "neevcloud": ("DELETE", f"aimodels/api/v1beta1/orgs/org-abc123/projects/prj-abc123/aimodels/{id_}",
-                          "NEEVCLOUD_ACCESS_TOKEN"),
-            "modelstudio": ("DELETE", f"deployments/{id_}", "DASHSCOPE_API_KEY"),
-            "nugen": ("DELETE", f"models/undeploy-model/{id_}", "NUGEN_API_KEY"),
-            "opensearch": ("POST", f"_plugins/_ml/models/{id_}/_undeploy", ""),
-        }[type_]  # fmt: skip
-        headers = {"authorization": f"Bearer {CREDENTIALS[variable]}"} if variable else {}
+        method, path = {
+            "neevcloud": ("DELETE", f"aimodels/api/v1beta1/orgs/org-abc123/projects/prj-abc123/aimodels/{id_}"),
+            "modelstudio": ("DELETE", f"deployments/{id_}"),
+            "nugen": ("DELETE", f"models/undeploy-model/{id_}"),
+            "opensearch": ("POST", f"_plugins/_ml/models/{id_}/_undeploy"),
+        }[type_]
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            self.place.server.call(method, f"/{self.place.worlds[type_]}/{path}", headers=headers)
+            by_hand(self.place, type_, method, path)
             self.tally.kinds["vanished"] += 1
 
-    def _count(self, trouble: Trouble, rules: Mapping[str, list[Any]], ended: Ended) -> None:
+    def _count(self, trouble: Trouble, ended: Ended) -> None:
+        """Only what took effect, as simulators and command report it; a knob once for each command and provider."""
         tally = self.tally
-        for type_, given in rules.items():
-            left = Counter((one["match"], one["kind"]) for one in self.place.world(type_)["faults"]
-                           for _ in range(one["times"]))  # fmt: skip
-            sent = Counter((one["match"], one["kind"]) for one in given for _ in range(one.get("times", 1)))
-            for (_, kind), number in (sent - left).items():
-                tally.kinds[kind] += number
-            for name, value in trouble.knobs.get(type_, {}).items():
-                tally.kinds[f"{name}={value}"] += 1
-        tally.kinds.update(name for name, _, _ in trouble.spoils)
+        for type_ in self.place.worlds:
+            effects: dict[str, int] = self.place.control("GET", type_, "effects")
+            knobs = trouble.knobs.get(type_, {})
+            tally.kinds.update({kind: 1 if kind in knobs else number for kind, number in effects.items()
+                                if kind in knobs or kind not in CALM})  # fmt: skip
+            if "fail_deploys" in knobs:
+                tally.kinds["fail_deploys"] += self.place.control("PUT", type_, "knobs", {})["fail_deploys"] == 0
+            if "deploy_seconds" in knobs:
+                tally.kinds["never ready"] += judge.never(self.place, type_)
+        tally.kinds.update(point.removeprefix(SPOILT) for point in ended.points if point.startswith(SPOILT))
+        tally.kinds += Counter()  # without those that did not occur
         tally.kills += ended.killed
         tally.codes[ended.code] += 1
         if trouble.aim and ended.code != 0:
             point, _, type_ = trouble.aim[0].partition("@")
-            if ended.killed and ended.points and point.partition(" ")[2] in ended.points[-1]:
+            points = [one for one in ended.points if not one.startswith(SPOILT)]
+            if ended.killed and points and point.partition(" ")[2] in points[-1]:
                 tally.cells[point, type_ or self.focus] += 1
         tally.faults = sum(tally.kinds.values())
 
@@ -290,6 +299,9 @@ class Run:
         doubled, lost, words = judge.compare(judge.things(place), wanted)
         for problem in words:
             self._problem("", problem)
+        touched = campaign_strangers.touched(self.strangers, campaign_strangers.rows(place))
+        for problem in touched:
+            self._problem("lost", problem)
         forgotten = judge.unknown(place, before)
         for problem in forgotten:
             self._problem("lost", problem)

@@ -90,6 +90,7 @@ class Story:
     destroy: bool = False
     login: bool = False  # NeevCloud is entered by e-mail and password, for tokens that end
     parallelism: int = 10
+    strangers: bool = False  # so many others in the same accounts that lists have several pages
 
     @property
     def types(self) -> list[str]:
@@ -101,7 +102,10 @@ class Story:
         return [one["spec"] for one in both if one["provider"] == type_]
 
     def told(self) -> str:
-        return ("destroy " if self.destroy else "") + " ".join(f"{verb}:{at}" for at, verb in self.verbs.items())
+        words = {"destroy": self.destroy, "with strangers": self.strangers, "by login": self.login}
+        return "".join(f"{word} " for word, so in words.items() if so) + " ".join(
+            f"{verb}:{at}" for at, verb in self.verbs.items()
+        )
 
 
 def _filled(spec: Spec | None, address: str) -> Spec | None:
@@ -113,7 +117,9 @@ def _filled(spec: Spec | None, address: str) -> Spec | None:
 def draw(random: Random, focus: str) -> Story:
     """A story in which the type `focus` has a part."""
     types = [focus, *random.sample([one for one in TYPES.values() if one != focus], random.choice([0, 0, 1, 1, 2, 3]))]
-    story = Story(login=random.random() < 0.3, parallelism=random.choice([1, 2, 10, 10]))
+    story = Story(
+        login=random.random() < 0.3, parallelism=random.choice([1, 2, 10, 10]), strangers=random.random() < 0.25
+    )
     letters = {type_: letter for letter, type_ in TYPES.items()}
     count = random.randint(len(types), 5)
     numbered: dict[str, int] = {}

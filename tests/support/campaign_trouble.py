@@ -8,10 +8,11 @@ from random import Random
 from typing import Any
 
 from tests.support.campaign_child import TWICE, Spoil
+from tests.support.campaign_stories import Story
 
 Rule = dict[str, Any]
 KINDS = (
-    "refuse", "cut_before", "cut_after", "cut_after", "timeout", "delay:0.6", "delay:0.1", "throttle:0", "throttle:0.1",
+    "refuse", "cut_before", "cut_after", "cut_after", "timeout", "delay:0.6", "throttle:0", "throttle:0.1",
     "status:429", "status:500", "status:502", "status:503", "status:401", "page:502", "html", "truncate", "garbage",
     "empty", "redirect",
 )  # fmt: skip
@@ -21,6 +22,7 @@ CREATES = {
     "nugen": "POST .*/deploy-model/",
     "opensearch": "POST .*(_register|_create|_deploy)$",
 }
+PAGED = ("neevcloud", "modelstudio")  # the others' lists are whole, or sorted by what never changes
 NEVER = 1e6  # seconds of the simulators' clock: not within any run
 
 
@@ -52,13 +54,14 @@ class Trouble:
         return "; ".join(parts) or "nothing"
 
 
-def draw(random: Random, types: list[str], focus: str, points: Sequence[str], usual: float) -> Trouble:
+def draw(random: Random, story: Story, focus: str, points: Sequence[str], usual: float) -> Trouble:
     """Trouble for one command that takes about `usual` seconds and passes these journal points when undisturbed."""
+    types = story.types
     trouble, end = Trouble(), random.random()
     quiet = end < 0.55 and random.random() < 0.5  # so that it comes as far as it is aimed at
     for type_ in types:
         trouble.faults[type_] = [_rule(random, type_) for _ in range(0 if quiet else random.choice([0, 0, 1, 1, 2, 3]))]
-        trouble.knobs[type_] = _knobs(random, type_)
+        trouble.knobs[type_] = _knobs(random, type_, story)
     if not quiet and random.random() < 0.15:
         trouble.spoils.append(("refuse", random.randint(0, 6), random.randint(1, 6)))
     if end < 0.55:
@@ -96,19 +99,19 @@ def _rule(random: Random, type_: str) -> Rule:
     }  # fmt: skip
 
 
-def _knobs(random: Random, type_: str) -> dict[str, Any]:
+def _knobs(random: Random, type_: str, story: Story) -> dict[str, Any]:
     """Lists lag by less than a request's timeout: longer ago than that, a request that is not seen was not done.
 
     OpenSearch's search by less than the looks that its adapter waits for it, as these follow each other fast here."""
     knobs: dict[str, Any] = {}
     if random.random() < 0.25:
         knobs["lag"] = random.choice([1.0, 2.0, 4.0] if type_ == "opensearch" else [2.0, 6.0, 10.0])
-    if random.random() < 0.25:
+    if type_ in PAGED and random.random() < (0.75 if story.strangers else 0.05):
         knobs["shuffle"] = True
     if random.random() < 0.15:
         knobs["fail_deploys"] = 1
     if random.random() < 0.08:
         knobs["deploy_seconds"] = NEVER
-    if type_ == "neevcloud" and random.random() < 0.5:
+    if type_ == "neevcloud" and story.login and random.random() < 0.8:
         knobs["token_seconds"] = random.choice([2.0, 8.0])
     return knobs

@@ -177,6 +177,18 @@ def test_worlds_can_be_looked_into_and_turned(way: tuple[Sandbox, httpx.Client])
     assert client.get("/_sandbox/nothing/world").status_code == 404
 
 
+def test_what_took_effect_is_counted(way: tuple[Sandbox, httpx.Client]) -> None:
+    """A fault counts when it meets a request; a bystander's request meets none and uses none up."""
+    _, client = way
+    client.post("/_sandbox/shelf/faults", json={"match": "GET", "kind": "status:503", "times": 2})
+    assert client.get("/shelf/things", headers={"x-sandbox-untroubled": "1"}).status_code == 200
+    assert client.get("/_sandbox/shelf/effects").json() == {}
+    assert client.get("/shelf/things").status_code == 503
+    assert client.delete("/_sandbox/shelf/effects").json() == {"status:503": 1}
+    assert client.get("/_sandbox/shelf/effects").json() == {}
+    assert [rule["times"] for rule in client.get("/_sandbox/shelf/faults").json()] == [1]
+
+
 # --- the two ways, each ---------------------------------------------------------------------------------------------
 
 
