@@ -25,6 +25,7 @@ PROVIDERS = tuple(TYPES.values())
 RECORDS = ("IntentWritten", "IntentClosed", "EntrySet", "EntryRemoved")
 CELLS = [(f"{when} {record}", type_) for record in RECORDS for when in ("before", "torn", "after")
          for type_ in PROVIDERS]  # fmt: skip
+CONTROLS = 8  # runs with each promise taken out
 SABOTAGES = ("no-intents", "blind-retries", "no-outcomes")
 Job = tuple[int, str]  # a run's seed, and the journal point that it is aimed at, if any
 Tell = Callable[[Tally, Tally], None]
@@ -98,6 +99,17 @@ def _has(seed: int, type_: str, verbs: set[str]) -> bool:
     )
 
 
+def controls(seed: int, lanes: Sequence[Lane]) -> list[str]:
+    """Take out each promise for a few runs, and say what is reported then. Gives those that nothing was reported of."""
+    unnoticed = []
+    for sabotage in SABOTAGES:
+        total = campaign(jobs_of(seed + 2, CONTROLS), lanes, sabotage)
+        sys.stdout.write(f"control, {sabotage}: doubled {total.doubled}, lost {total.lost} in {total.runs} runs\n")
+        if not total.doubled + total.lost:
+            unnoticed.append(sabotage)
+    return unnoticed
+
+
 def table(total: Tally) -> str:
     """Kills by journal point and provider."""
     points = sorted({point for point, _ in total.cells})
@@ -132,6 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         total = campaign(jobs, lanes, given.sabotage, tell)
         if not alone and not given.sabotage:
             total.add(campaign(aimed(missed(total), given.seed), lanes, "", tell))
+        blind = [] if alone or given.sabotage else controls(given.seed, lanes)
     finally:
         for lane in lanes:
             lane.close()
@@ -140,8 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stdout.write(f"faults: {faults}\nexit codes of disturbed commands: {codes}\n{table(total)}\n")
     never = [] if alone or given.sabotage else missed(total)
     sys.stdout.write(f"never killed at {never}\n" if never else "")
+    sys.stdout.write(f"it did not notice that a promise was taken out: {blind}\n" if blind else "")
     sys.stdout.write(f"{time.monotonic() - began:.0f} s\n{total}\n")
-    return 1 if total.bad or never else 0
+    return 1 if total.bad or never or blind else 0
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.campaign import PROVIDERS, SABOTAGES, aimed, campaign, jobs_of, missed, table
+from tests.crash.campaign import CONTROLS, PROVIDERS, SABOTAGES, aimed, campaign, jobs_of, missed, table
 from tests.support.campaign_run import Lane
 
 pytestmark = pytest.mark.campaign
 
 SEED = 1
 RUNS = 500  # of all provider types together
-CONTROLS = 12
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +47,14 @@ def test_nothing_is_lost_doubled_or_told_wrongly(
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_the_campaign_would_notice(sabotage: str, lanes: list[Lane]) -> None:
-    """With intents not written, creates retried blindly or outcomes not kept, it reports doubled or lost ones."""
+    """With intents not written, creates retried blindly or outcomes not synced, it reports doubled or lost ones."""
     total = campaign(jobs_of(SEED + 2, CONTROLS), lanes, sabotage)
     assert total.doubled + total.lost > 0, str(total)
+
+
+@pytest.mark.timeout(240)
+def test_an_outcome_that_is_lost_whole_is_looked_up(lanes: list[Lane]) -> None:
+    """Where the closing of an intent is lost with what came of it, the intent alone is enough."""
+    total = campaign(jobs_of(SEED + 2, CONTROLS), lanes, "late-outcomes")
+    assert total.problems == [], "\n".join(total.problems)
+    assert total.kills > 0

@@ -169,6 +169,48 @@ def _without(*kinds: str) -> None:
     journal_file.Journal.append = appending  # type: ignore[method-assign]
 
 
+def _unsynced() -> None:
+    """What came of a request, its closing included, is written with the next intent or when the run ends."""
+    from reconciler.edge import journal_file
+
+    append, sync = journal_file.Journal.append, journal_file.Journal.sync
+    waits = {"EntrySet", "EntryRemoved", "IntentClosed"}
+    due = [False]
+
+    def appending(journal: Any, *records: Any) -> None:
+        append(journal, *records)
+        due[0] = due[0] or any(type(one).__name__ not in waits for one in records)
+
+    def syncing(journal: Any) -> None:
+        if due[0]:
+            sync(journal)
+            due[0] = False
+
+    journal_file.Journal.append, journal_file.Journal.sync = appending, syncing  # type: ignore[method-assign]
+
+
+def _held_back() -> None:
+    """That a create was answered is written at once; what came of it waits in a buffer until the run ends."""
+    from reconciler.edge import journal_file
+
+    append, held, begun = journal_file.Journal.append, [], set()
+
+    def appending(journal: Any, *records: Any) -> None:
+        for record in records:
+            kind = type(record).__name__
+            if kind == "IntentWritten":
+                begun.add(record.intent.entry.address)
+            if kind == "EntryRemoved" or (kind == "EntrySet" and record.entry.address in begun):
+                held.append(record)
+                continue
+            if kind == "RunEnded":
+                append(journal, *held)
+                held.clear()
+            append(journal, record)
+
+    journal_file.Journal.append = appending  # type: ignore[method-assign]
+
+
 def _blind() -> None:
     """Every request counts as safe to repeat."""
     from reconciler.edge import client
@@ -197,7 +239,8 @@ SPOILERS: Mapping[str, Callable[[int, int], None]] = {
     "impatient": lambda *_: _impatient(),
     "no-intents": lambda *_: _without("IntentWritten", "IntentClosed"),
     "blind-retries": lambda *_: _blind(),
-    "no-outcomes": lambda *_: _without("EntrySet", "EntryRemoved"),
+    "no-outcomes": lambda *_: _held_back(),
+    "late-outcomes": lambda *_: _unsynced(),
 }
 
 
