@@ -154,7 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
     never = [] if alone or given.sabotage else missed(total)
     sys.stdout.write(f"never killed at {never}\n" if never else "")
     sys.stdout.write(f"it did not notice that a promise was taken out: {blind}\n" if blind else "")
-    sys.stdout.write(f"{time.monotonic() - began:.0f} s\n{total}\n")
+    mends = ", ".join(f"{number}: {runs}" for number, runs in sorted(total.mends.items()))
+    sys.stdout.write("".join(f"one more apply was not enough: {one}\n" for one in total.again))
+    sys.stdout.write(f"applies that mended it: {mends}\n{time.monotonic() - began:.0f} s\n{total}\n")
     return 1 if total.bad or never or blind else 0
 
 

@@ -82,6 +82,17 @@ def told(place: Place) -> dict[str, Any]:
     return {address: _plain(entry) for address, entry in place.state()["deployments"].items()}
 
 
+def renamed(said: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """What `told` says, once `old` has the address `new`."""
+    return {
+        new if address == old else address: {
+            key: sorted(new if one == old else one for one in value) if key == "depends_on" else value
+            for key, value in entry.items()
+        }
+        for address, entry in said.items()
+    }
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "$digest" in value:

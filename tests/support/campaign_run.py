@@ -32,6 +32,8 @@ from tests.support.crash_cases import KNOBS, LIVE, SETTINGS, by_hand, stack
 CALM = {"lag": 0.0, "shuffle": False, "fail_deploys": 0, "token_seconds": 3600.0, "latency": 0.0}
 LEGAL = {0, 1, 3, 130, 143, -signal.SIGKILL, -signal.SIGTERM}  # the last: before the command line had begun
 PATIENCE = 4.0  # seconds after which a disturbed command is asked to end, as a deploy may never get ready
+STALE = 4
+PLAN = "plan.json"
 GIVE_UP = 60.0
 MENDS = 3
 MEMORY = "/dev/shm"
@@ -50,16 +52,19 @@ class Tally:
     lost: int = 0
     untruthful: int = 0
     unfinished: int = 0
+    mends: Counter[int] = field(default_factory=Counter)  # runs by how many applies mended them
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)  # killed at (journal point, provider type)
     kinds: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
+    again: list[str] = field(default_factory=list)  # why more than one apply was needed to mend
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         for name in ("runs", "faults", "kills", "signals", "doubled", "lost", "untruthful", "unfinished"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for mine, theirs in ((self.cells, other.cells), (self.kinds, other.kinds), (self.codes, other.codes)):
-            mine.update(theirs)  # type: ignore[arg-type]
+        for name in ("cells", "kinds", "codes", "mends"):
+            getattr(self, name).update(getattr(other, name))
+        self.again += other.again
         self.problems += other.problems
 
     @property
@@ -123,14 +128,21 @@ class Run:
         usual = self.usual = time.monotonic() - began
         wanted, said = judge.things(self.place), judge.told(self.place)
         restore()
-        for _ in range(self.random.choice([1, 1, 2, 3])):
+        if self.story.saved:
+            self._calm("planned", ["plan", "--out", PLAN, "--allow-undeploys", "99"])
+        for number in range(self.random.choice([1, 1, 2, 3])):
             trouble = campaign_trouble.draw(self.random, self.story, self.focus, points, usual)
-            self._disturb(self._directed() if self.sabotage or self.aim else trouble)
+            saved = self.story.saved == "disturbed" and (number == 0 or self.random.random() < 0.3)
+            line = self._saved_line() if saved else self._apply_line()
+            self._disturb(self._directed() if self.sabotage or self.aim else trouble, line)
             self.aim = ""
             for problem in judge.unknown(self.place, before):
                 self._problem("untruthful", f"right after it: {problem}")
         judge.hurry(self.place)
+        renamed = self._rename()
         self._mend()
+        if renamed:
+            said = judge.renamed(said, *renamed)
         self._judge(wanted, said, before)
         shutil.rmtree(self.place.folder.parent, ignore_errors=True)
         return self.tally
@@ -156,6 +168,9 @@ class Run:
             return ["destroy", "--auto-approve"]
         return ["apply", "--auto-approve", "--allow-undeploys", "99", "--parallelism", str(self.story.parallelism)]
 
+    def _saved_line(self) -> list[str]:
+        return ["apply", PLAN, "--parallelism", str(self.story.parallelism)]
+
     def _calm(self, what: str, line: Sequence[str], *, points: bool = False) -> Ended:
         ended = self.place.run(*line, points=points)
         assert ended.code == 0, f"seed {self.seed}: {what}: {self.story.told()}: {ended}"
@@ -175,8 +190,8 @@ class Run:
                 return Trouble(aim=(f"after IntentClosed@{self.focus}", 0))
 
     # --- with trouble -------------------------------------------------------------------------------------------------
-    def _disturb(self, trouble: Trouble) -> None:
-        self.history.append(f"trouble: {trouble.told()}")
+    def _disturb(self, trouble: Trouble, line: Sequence[str]) -> None:
+        self.history.append(f"trouble: {' '.join(line)}: {trouble.told()}")
         place = self.place
         rules = {type_: list(rules) for type_, rules in trouble.faults.items()}
         if trouble.in_flight:
@@ -192,15 +207,13 @@ class Run:
             place.control("POST", type_, "faults", rules.get(type_, []))
         spoils: list[Spoil] = [*trouble.spoils, *([(self.sabotage, 0, 0)] if self.sabotage else [])]
         self.lane.commands.spoils = spoils
-        running = self.lane.commands.start(
-            place.folder, *self._apply_line(), points=True, target=trouble.aim, harm=trouble.harm
-        )
+        running = self.lane.commands.start(place.folder, *line, points=True, target=trouble.aim, harm=trouble.harm)
         with self._meanwhile(trouble, running):
             ended = running.wait()
         self.lane.commands.spoils = ()
         self._count(trouble, ended)
         self.history.append(str(ended))
-        if ended.code not in LEGAL:
+        if ended.code not in LEGAL and not (ended.code == STALE and PLAN in line):
             self._problem("unfinished", f"exit code {ended.code}")
         if "Traceback" in ended.err or "internal error" in ended.err:
             self._problem("unfinished", "an internal error")
@@ -292,12 +305,37 @@ class Run:
                 self._problem("untruthful", f"{secret} is written somewhere")
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
+    def _rename(self) -> tuple[str, str] | None:
+        """Give one another address; from and to. None where the state has nothing to move, or refuses to."""
+        if self.story.renamed is None:
+            return None
+        how, old, new = self.story.renamed
+        more: dict[str, Any] = {"moved": [{"from": old, "to": new}]}
+        if how == "state mv":
+            ended = self.place.run("state", "mv", old, new)
+            self.history.append(f"state mv {old} {new}: {ended}")
+            if ended.code not in (0, 1) or "internal error" in ended.err:
+                self._problem("unfinished", f"state mv: exit code {ended.code}")
+            if ended.code:
+                return None
+            more = {}
+        self.place.write(stack(self.place, self.story.then, **more))
+        return old, new
+
     def _mend(self) -> None:
-        for _ in range(MENDS):
+        """One more apply; of a saved plan first, if the story says so, which may be stale by now."""
+        if self.story.saved == "mending":
+            ended = self.place.run(*self._saved_line())
+            self.history.append(f"mending by the saved plan: {ended}")
+            if ended.code not in (0, STALE):
+                self._problem("unfinished", f"the saved plan without faults: exit code {ended.code}")
+        for number in range(1, MENDS + 1):
             ended = self.place.run(*self._apply_line())
             self.history.append(f"mending: {ended}")
             if ended.code == 0:
+                self.tally.mends[number] += 1
                 return
+            self._more(ended)
         self._problem("unfinished", f"not done after {MENDS} runs without faults")
 
     def _judge(self, wanted: Counter[judge.Thing], said: Mapping[str, Any], before: Mapping[str, set[str]]) -> None:
@@ -324,6 +362,11 @@ class Run:
             again = place.run("plan", "--detailed-exitcode")
             if again.code != 0:
                 self._problem("untruthful", f"the plan is not empty: {again}")
+
+    def _more(self, ended: Ended) -> None:
+        """Why one apply was not enough: its complaints, for the summary."""
+        why = [line for line in ended.err.splitlines() if "error" in line or "failed" in line]
+        self.tally.again.append(f"seed {self.seed}: exit {ended.code}: {' '.join(why)[:300] or ended.err[-300:]}")
 
     def _state(self) -> dict[str, Any]:
         try:

@@ -90,6 +90,8 @@ class Story:
     destroy: bool = False
     login: bool = False  # NeevCloud is entered by e-mail and password, for tokens that end
     parallelism: int = 10
+    saved: str = ""  # "disturbed": the first disturbed command is `apply plan.json`; "mending": the first mending one
+    renamed: tuple[str, str, str] | None = None  # (how: "state mv" or "moved", from, to): after the trouble
     strangers: bool = False  # so many others in the same accounts that lists have several pages
 
     @property
@@ -101,8 +103,28 @@ class Story:
         both = (*self.before.values(), *self.after.values())
         return [one["spec"] for one in both if one["provider"] == type_]
 
+    @property
+    def then(self) -> dict[str, Spec]:
+        """What is declared after the renaming."""
+        if self.renamed is None:
+            return self.after
+        _, old, new = self.renamed
+        return {
+            new if address == old else address: {
+                key: [new if one == old else one for one in value] if key == "depends_on" else value
+                for key, value in declared.items()
+            }
+            for address, declared in self.after.items()
+        }
+
     def told(self) -> str:
-        words = {"destroy": self.destroy, "with strangers": self.strangers, "by login": self.login}
+        words = {
+            "destroy": self.destroy,
+            "with strangers": self.strangers,
+            "by login": self.login,
+            f"{self.saved} by a saved plan": self.saved,
+            f"then {self.renamed}": self.renamed,
+        }
         return "".join(f"{word} " for word, so in words.items() if so) + " ".join(
             f"{verb}:{at}" for at, verb in self.verbs.items()
         )
@@ -138,7 +160,21 @@ def draw(random: Random, focus: str) -> Story:
     story.destroy = bool(story.before) and not story.unknown and random.random() < 0.08
     if story.destroy:
         story.after = story.before
+        return story
+    story.saved = random.choice(["", "", "", "", "disturbed", "mending"])
+    _rename(random, story)
     return story
+
+
+def _rename(random: Random, story: Story) -> None:
+    """Sometimes one gets another address afterwards. Its name is written out then: renaming changes nothing else."""
+    if random.random() < 0.8 or not story.after:
+        return
+    old = random.choice(sorted(story.after))
+    story.renamed = (random.choice(["state mv", "moved"]), old, f"{old[0]}-9{old[-1]}")
+    for specs in (story.before, story.after):
+        if old in specs and specs[old]["provider"] != "nugen" and "model_id" not in specs[old]["spec"]:
+            specs[old]["spec"].setdefault("name", old)
 
 
 def _depend(random: Random, story: Story) -> None:
