@@ -9,7 +9,7 @@ import json
 import time
 import urllib.error
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from reconciler.edge.environment import real_environment
@@ -123,6 +123,41 @@ def unknown(place: Place, before: Mapping[str, set[str]]) -> list[str]:
         if len(lost) > open_[type_]:
             problems.append(f"{type_}: {sorted(lost)} stand there, {open_[type_]} uncertain steps are recorded")
     return problems
+
+
+READY = {"neevcloud": ("ready",), "modelstudio": ("RUNNING",), "nugen": ("DEPLOYED",), "opensearch": ("DEPLOYED",)}
+
+
+def lies(place: Place, verbs: Mapping[str, str], vanished: Container[str]) -> list[str]:
+    """What the state claims and is not so: an id that never was, or one ready with nothing under way that is not there
+    or not ready. `vanished` were taken away by somebody else; `verbs` is what our command does, by address: only a
+    create is announced before it is sent, so what a killed run was changing may be changing, or gone, unannounced.
+    For any moment at which no process of ours runs."""
+    base = LocalStore(place.state_folder, "crash", real_environment()).read()
+    problems = []
+    for address, entry in (base.state.deployments if base.state else {}).items():
+        ever = _ever(place, entry.type)
+        claimed = [str(one) for one in (entry.id, *entry.created.values()) if one]
+        if never := [one for one in claimed if one.removesuffix("-deployed") not in ever]:
+            problems.append(f"{address} is recorded with {never}, which never were")
+        if entry.health != "ready" or entry.pending is not None or entry.id is None:
+            continue
+        id_ = str(entry.id).removesuffix("-deployed")
+        there = standing(place, "model") if entry.type == "opensearch" else live(place, entry.type)
+        status = there.get(id_, {}).get("model_state" if entry.type == "opensearch" else "status")
+        verb = verbs.get(address, "keep")
+        if verb in ("undeploy", "replace", "destroy") or (verb in ("scale", "update", "adopt") and status):
+            continue
+        if status not in READY[entry.type] and id_ not in vanished:
+            problems.append(f"{address} is recorded as ready, but {id_} is {status or 'not there'}")
+    return problems
+
+
+def _ever(place: Place, type_: str) -> set[str]:
+    """Ids of all that ever stood in a world: none is forgotten there."""
+    data = place.world(type_)["data"]
+    tables = (f".plugins-ml-{kind}" for kind in KINDS) if type_ == "opensearch" else ("deployments", "models")
+    return {id_ for table in tables for id_ in data.get(table, {})}
 
 
 def compare(now: Counter[Thing], wanted: Counter[Thing]) -> tuple[int, int, list[str]]:

@@ -104,6 +104,7 @@ class Run:
         self.focus = list(TYPES.values())[seed % 4]
         self.tally = Tally(runs=1)
         self.history: list[str] = []
+        self.vanished: set[str] = set()
         self.usual = PATIENCE  # seconds that the command takes in peace
         self.strangers: dict[str, campaign_strangers.Rows] = {}
         self.story: Story = campaign_stories.draw(self.random, self.focus)
@@ -136,7 +137,8 @@ class Run:
             line = self._saved_line() if saved else self._apply_line()
             self._disturb(self._directed() if self.sabotage or self.aim else trouble, line)
             self.aim = ""
-            for problem in judge.unknown(self.place, before):
+            verbs = dict.fromkeys(self.story.verbs, "destroy") if self.story.destroy else self.story.verbs
+            for problem in [*judge.unknown(self.place, before), *judge.lies(self.place, verbs, self.vanished)]:
                 self._problem("untruthful", f"right after it: {problem}")
         judge.hurry(self.place)
         renamed = self._rename()
@@ -272,6 +274,7 @@ class Run:
         }[type_]
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             by_hand(self.place, type_, method, path)
+            self.vanished.add(id_)
             self.tally.kinds["vanished"] += 1
 
     def _count(self, trouble: Trouble, ended: Ended) -> None:
