@@ -119,6 +119,16 @@ def table(total: Tally) -> str:
     return "\n".join(lines)
 
 
+def summary(total: Tally) -> str:
+    """What happened, but for the last line."""
+    faults = ", ".join(f"{kind} {number}" for kind, number in sorted(total.kinds.items()))
+    codes = ", ".join(f"{code}: {number}" for code, number in sorted(total.codes.items()))
+    mends = ", ".join(f"{number}: {runs}" for number, runs in sorted(total.mends.items()))
+    again = [f"one more apply was not enough: {one}" for one in total.again]
+    return "\n".join([f"faults: {faults}", f"exit codes of disturbed commands: {codes}", table(total), *again,
+                      f"applies that mended a run: {mends}"])  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.campaign", description=__doc__)
     parser.add_argument("--runs", type=int, default=500)
@@ -148,15 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         for lane in lanes:
             lane.close()
-    faults = ", ".join(f"{kind} {number}" for kind, number in sorted(total.kinds.items()))
-    codes = ", ".join(f"{code}: {number}" for code, number in sorted(total.codes.items()))
-    sys.stdout.write(f"faults: {faults}\nexit codes of disturbed commands: {codes}\n{table(total)}\n")
+    sys.stdout.write(f"{summary(total)}\n")
     never = [] if alone or given.sabotage else missed(total)
     sys.stdout.write(f"never killed at {never}\n" if never else "")
     sys.stdout.write(f"it did not notice that a promise was taken out: {blind}\n" if blind else "")
-    mends = ", ".join(f"{number}: {runs}" for number, runs in sorted(total.mends.items()))
-    sys.stdout.write("".join(f"one more apply was not enough: {one}\n" for one in total.again))
-    sys.stdout.write(f"applies that mended it: {mends}\n{time.monotonic() - began:.0f} s\n{total}\n")
+    sys.stdout.write(f"{time.monotonic() - began:.0f} s\n{total}\n")
     return 1 if total.bad or never or blind else 0
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.crash.campaign import summary
+from tests.support.campaign_run import Tally
 from tests.support.crash import Commands, Place, Server
 
 TABLE = "crash points"
+CAMPAIGN = "campaign"
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +45,45 @@ def count_points(record_property: Callable[[str, object], None]) -> Callable[[st
     return lambda column, kinds: record_property(TABLE, {"column": column, "kinds": dict(kinds)})
 
 
+@pytest.fixture
+def hand_in(record_property: Callable[[str, object], None]) -> Callable[[Tally], None]:
+    """Hand in what a share of the campaign came to, for the summary of all shares."""
+    return lambda tally: record_property(CAMPAIGN, tally.dump())
+
+
+def _handed_in(terminalreporter: Any, wanted: str) -> list[Any]:
+    """What tests handed in under a name, from whatever process they ran in."""
+    return [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in getattr(report, "user_properties", ())
+        if name == wanted
+    ]
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    _tell_points(terminalreporter)
+    _tell_campaign(terminalreporter)
+
+
+def _tell_campaign(terminalreporter: Any) -> None:
+    shares = _handed_in(terminalreporter, CAMPAIGN)
+    if not shares:
+        return
+    total = Tally()
+    for share in shares:
+        total.add(Tally.load(share))
+    terminalreporter.section("the fault campaign")
+    terminalreporter.write_line(summary(total))
+    terminalreporter.write_line(str(total))
+
+
+def _tell_points(terminalreporter: Any) -> None:
     table: dict[str, Counter[str]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == TABLE and getattr(report, "when", "") == "call":
-                    table.setdefault(value["column"], Counter()).update(value["kinds"])
+    for value in _handed_in(terminalreporter, TABLE):
+        table.setdefault(value["column"], Counter()).update(value["kinds"])
     if not table:
         return
     columns = sorted(table)

@@ -39,6 +39,8 @@ MENDS = 3
 MEMORY = "/dev/shm"
 LOGIN = {"NEEVCLOUD_EMAIL": "sandbox@example.invalid", "NEEVCLOUD_PASSWORD": "sandbox-password"}
 
+SUMS = ("runs", "faults", "kills", "signals", "doubled", "lost", "untruthful", "unfinished")
+
 
 @dataclass
 class Tally:
@@ -60,12 +62,29 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        for name in ("runs", "faults", "kills", "signals", "doubled", "lost", "untruthful", "unfinished"):
+        for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("cells", "kinds", "codes", "mends"):
             getattr(self, name).update(getattr(other, name))
         self.again += other.again
         self.problems += other.problems
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON, for another process; what is told in words stays here."""
+        counts = ("cells", "kinds", "codes", "mends")
+        return {
+            **{name: getattr(self, name) for name in SUMS},
+            **{name: [[*item] for item in getattr(self, name).items()] for name in counts},
+            "again": self.again,
+        }
+
+    @classmethod
+    def load(cls, raw: Mapping[str, Any]) -> Tally:
+        counts = {
+            name: Counter({tuple(key) if isinstance(key, list) else key: number for key, number in raw[name]})
+            for name in ("cells", "kinds", "codes", "mends")
+        }
+        return cls(**{name: raw[name] for name in SUMS}, **counts, again=list(raw["again"]))
 
     @property
     def bad(self) -> int:
