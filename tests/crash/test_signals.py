@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -23,6 +24,7 @@ WAITS = ["neevcloud-deploy", "neevcloud-scale", "modelstudio-deploy", "nugen-dep
 SLOW = dict.fromkeys(("deploy_seconds", "scale_seconds", "undeploy_seconds", "register_seconds"), 400.0)
 QUICK = dict.fromkeys(SLOW, 1.0)
 EVERYWHERE = ["neevcloud-deploy", "modelstudio-replace-create-first", "nugen-replace", "opensearch-update"]
+HARMS = {"SIGTERM": 143, "SIGINT": 130, "SIGINT+SIGINT": 130}  # and the exit code where nothing was being changed
 
 
 def under_way(place: Place, case: Case) -> Callable[[], bool]:
@@ -104,21 +106,29 @@ def test_a_second_signal_ends_it_at_once(number: int, place: Place) -> None:
     bench.mend(ended)
 
 
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("name", EVERYWHERE)
-def test_a_signal_at_every_journal_point(name: str, place: Place) -> None:
-    """Wherever it comes: exit 3, or 0 when all was done, or 143 when nothing was begun; the next apply goes on."""
+def test_a_signal_at_every_journal_point(name: str, harm: str, place: Place) -> None:
+    """Wherever it comes: exit 3, or 0 when all was done, or 130, 143 when nothing was begun; the next apply goes on.
+
+    SIGTERM at every point; SIGINT before and after every other record, SIGINT twice around those between."""
     case = NAMED[name]
     bench = Bench(case, place)
     before = seen(place, case)
-    for target in numbered(bench.begin(None).points):
-        if target[0].startswith("torn"):
-            continue
-        ended = bench.begin(target, "SIGTERM")
-        assert ended.code in (0, 3, 143), ended
-        if ended.code == 143:
+    targets = [target for target in numbered(bench.begin(None).points) if not target[0].startswith("torn")]
+    share = {"SIGINT": 0, "SIGINT+SIGINT": 1}.get(harm)
+    codes = Counter[int]()
+    for target in (one for number, one in enumerate(targets) if share in (None, number // 2 % 2)):
+        ended = bench.begin(target, harm)
+        codes[ended.code] += 1
+        assert ended.code in (0, 3, HARMS[harm]), ended
+        if ended.code == HARMS[harm]:
             assert seen(place, case) == before, ended
+        assert "internal error" not in ended.err, ended
+        assert "Traceback" not in ended.err, ended
         assert "not locked" in place.run("lock", "status").out, ended
         bench.mend(ended)
+    assert codes[3], codes
 
 
 @BOTH

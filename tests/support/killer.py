@@ -52,7 +52,8 @@ def kind_of(record: Record) -> str:
 
 class Harm:
     """Writes every point that it passes to `report`, a line each, and does `harm` at `target`: the name of a point, and
-    how many of the same name come before it. None: never. `harm` is the name of a signal, or `fill:FILE`."""
+    how many of the same name come before it. None: never. `harm` is the name of a signal, or
+    of several with `+` between, or `fill:FILE`."""
 
     def __init__(self, report: Path, target: tuple[str, int] | None, harm: str = "SIGKILL") -> None:
         self._report = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -78,7 +79,8 @@ class Harm:
     def _do(self) -> None:
         kind, _, file = self._how.partition(":")
         if kind != "fill":
-            os.kill(os.getpid(), signal.Signals[kind])
+            for name in self._how.split("+"):
+                os.kill(os.getpid(), signal.Signals[name])
             return
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for size in (4096, 512, 1):
