@@ -11,6 +11,7 @@ STAMP := .venv/.installed
 help:
 	@echo "make demo    plan, apply, change, drift and destroy on the built-in sandbox (no credentials)"
 	@echo "make test    run the tests"
+	@echo "make campaign 500 runs of the fault campaign, in minutes"
 	@echo "make soak    the long fault campaign: RUNS=5000 SEED=1"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make golden  write the golden files anew (then read the diff)"
