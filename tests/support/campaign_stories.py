@@ -167,10 +167,14 @@ def draw(random: Random, focus: str) -> Story:
 
 
 def _rename(random: Random, story: Story) -> None:
-    """Sometimes one gets another address afterwards. Its name is written out then: renaming changes nothing else."""
-    if random.random() < 0.8 or not story.after:
+    """Sometimes one gets another address afterwards. Its name is written out then: renaming changes nothing else.
+
+    None that is yet to be adopted by a suffix that is made of its address: under another it would not be found."""
+    found_by_address = {one for one in story.unknown if story.after[one]["provider"] == "modelstudio"}
+    addresses = sorted(story.after.keys() - found_by_address)
+    if random.random() < 0.8 or not addresses:
         return
-    old = random.choice(sorted(story.after))
+    old = random.choice(addresses)
     story.renamed = (random.choice(["state mv", "moved"]), old, f"{old[0]}-9{old[-1]}")
     for specs in (story.before, story.after):
         if old in specs and specs[old]["provider"] != "nugen" and "model_id" not in specs[old]["spec"]:
