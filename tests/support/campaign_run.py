@@ -386,9 +386,11 @@ class Run:
                 self._problem("untruthful", f"the plan is not empty: {again}")
 
     def _more(self, ended: Ended) -> None:
-        """Why one apply was not enough: its complaints, for the summary."""
-        why = [line for line in ended.err.splitlines() if "error" in line or "failed" in line]
-        self.tally.again.append(f"seed {self.seed}: exit {ended.code}: {' '.join(why)[:300] or ended.err[-300:]}")
+        """Why one apply was not enough. By design only where a deploy failed at the provider: the next replaces it."""
+        why = " ".join(line for line in ended.err.splitlines() if "error" in line or "FAILED" in line)
+        self.tally.again.append(f"seed {self.seed}: exit {ended.code}: {why[:300] or ended.err[-300:]}")
+        if not any(entry["health"] == "failed" for entry in self._state().values()):
+            self._problem("unfinished", f"one more apply was not enough, and no deploy had failed: {why[:300]}")
 
     def _state(self) -> dict[str, Any]:
         try:
