@@ -354,6 +354,8 @@ class Run:
         for number in range(1, MENDS + 1):
             ended = self.place.run(*self._apply_line())
             self.history.append(f"mending: {ended}")
+            if "Traceback" in ended.err or "internal error" in ended.err:
+                self._problem("unfinished", "an internal error")
             if ended.code == 0:
                 self.tally.mends[number] += 1
                 return
