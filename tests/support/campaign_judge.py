@@ -156,7 +156,9 @@ def lies(place: Place, verbs: Mapping[str, str], vanished: Container[str]) -> li
 def _ever(place: Place, type_: str) -> set[str]:
     """Ids of all that ever stood in a world: none is forgotten there."""
     data = place.world(type_)["data"]
-    tables = (f".plugins-ml-{kind}" for kind in KINDS) if type_ == "opensearch" else ("deployments", "models")
+    tables = (
+        (f".plugins-ml-{kind}" for kind in (*KINDS, "task")) if type_ == "opensearch" else ("deployments", "models")
+    )
     return {id_ for table in tables for id_ in data.get(table, {})}
 
 
