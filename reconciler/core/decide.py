@@ -151,6 +151,8 @@ def _recorded(ctx: Context, desired: Desired, prior: Recorded) -> Decision:
         notes += (summary,)
     elif live.health == "failed" and live.reason:
         notes += (live.reason,)
+    elif kind == "deploy" and live.health == "degraded":
+        notes += ("deploying it again may interrupt what still serves",)
     elif kind == "none" and HEALTH_KIND[live.health] == "in":
         notes += (f"in transition (status {why.status_of(live)}): apply waits for it",)
     elif kind == "none" and desired.probe is not None and prior.pending is not None and prior.pending.verb == "deploy":

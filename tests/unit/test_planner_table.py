@@ -243,6 +243,7 @@ def test_what_can_be_started_again_is_deployed(health: str) -> None:
     made = make(stack(CHAT), state(recorded(CHAT, "d-1")), seen(found), types=RESTARTABLE)
     planned = action(made, "chat")
     assert (planned.action, planned.id, planned.reason) == ("deploy", "d-1", "live status is PARTIAL")
+    assert any("may interrupt" in note for note in planned.notes) == (health == "degraded")
 
 
 def test_failed_is_replaced_where_starting_again_is_not_enough() -> None:
