@@ -130,8 +130,8 @@ READY = {"neevcloud": ("ready",), "modelstudio": ("RUNNING",), "nugen": ("DEPLOY
 
 def lies(place: Place, verbs: Mapping[str, str], vanished: Container[str]) -> list[str]:
     """What the state claims and is not so: an id that never was, or one ready with nothing under way that is not there
-    or not ready. `vanished` were taken away by somebody else; `verbs` is what our command does, by address: only a
-    create is announced before it is sent, so what a killed run was changing may be changing, or gone, unannounced.
+    or not ready. `vanished` were taken away by somebody else; `verbs` is what our command does, by address: a change is
+    not announced before it is sent, so what a killed run was changing may be changing; creates and undeploys are.
     For any moment at which no process of ours runs."""
     base = LocalStore(place.state_folder, "crash", real_environment()).read()
     problems = []
@@ -146,7 +146,7 @@ def lies(place: Place, verbs: Mapping[str, str], vanished: Container[str]) -> li
         there = standing(place, "model") if entry.type == "opensearch" else live(place, entry.type)
         status = there.get(id_, {}).get("model_state" if entry.type == "opensearch" else "status")
         verb = verbs.get(address, "keep")
-        if verb in ("undeploy", "replace", "destroy") or (verb in ("scale", "update", "adopt") and status):
+        if verb in ("scale", "update", "adopt") and status:
             continue
         if status not in READY[entry.type] and id_ not in vanished:
             problems.append(f"{address} is recorded as ready, but {id_} is {status or 'not there'}")
