@@ -168,6 +168,8 @@ class Looks:
         query = wire_format.name_query(name) if isinstance(name, str) else wire_format.phrase_query(op.mark)
         for hit in self._api.hits("model_groups", query):
             id_, description = str(hit["_id"]), bodies.description(hit)
+            if self._api.get("model_groups", id_) is None:
+                continue  # deleted a moment ago: a search trails behind, a read by id does not
             if wire_format.mark_of(description) == op.mark:
                 return Reply(created={"group": id_})
             if wire_format.of_lineage(description, op.mark):
@@ -178,7 +180,8 @@ class Looks:
 
     def find_connector(self, op: Operation) -> Reply | None:
         hits = self._api.hits("connectors", wire_format.phrase_query(op.mark))
-        ours = sorted(str(hit["_id"]) for hit in hits if wire_format.mark_of(bodies.description(hit)) == op.mark)
+        marked = sorted(str(hit["_id"]) for hit in hits if wire_format.mark_of(bodies.description(hit)) == op.mark)
+        ours = [id_ for id_ in marked if self._api.get("connectors", id_) is not None]
         if not ours:
             return None
         return Reply(created={bodies.slot(op): ours[0]}, memo={"connector": ours[0], "strays": ours[1:]})
@@ -193,7 +196,7 @@ class Looks:
             live = wire_format.live_model(str(hit["_id"]), hit.get("_source") or {}, ())
             if live.id in bodies.kept(own) or connector not in (None, live.computed.get("connector_id")):
                 continue
-            if bodies.agrees(op, live):
+            if bodies.agrees(op, live) and self._api.get("models", live.id) is not None:
                 found = bodies.registered(op, live.id)
                 rest = self._leftovers(op, members, live.id)
                 seen = {**found.memo["seen"], "state": live.status}

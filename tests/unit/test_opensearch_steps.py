@@ -118,6 +118,18 @@ def test_a_lost_group_of_that_name_by_others_is_a_conflict(cluster: Cluster) -> 
     assert end.id == group
 
 
+def test_what_was_deleted_a_moment_ago_is_not_found_again(cluster: Cluster, chat: Driven) -> None:
+    """A search shows a deleted group, connector or model a little longer; it is not what a lost request made."""
+    cluster.clock.tick(60)
+    gone(cluster.undeploy(chat))
+    cluster.knob(lag=30.0)
+    assert chat.op.created.keys() == {"group", "connector", "model"}
+    assert cluster.counts() == (1, 1, 1)  # by the search
+    op = replace(chat.op, verb="deploy", memo={"connector": chat.op.created["connector"]})
+    for step in ("group", "connector", "register"):
+        assert cluster.provider.find(op, Call(step, creates=True)) is None
+
+
 def test_a_model_deleted_by_hand_is_registered_again_in_its_group(cluster: Cluster, chat: Driven) -> None:
     """The group is used again; its old connector goes."""
     cluster.raw("POST", f"models/{chat.op.id}/_undeploy")
