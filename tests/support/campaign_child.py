@@ -21,6 +21,7 @@ from tests.support.crash import ROOT, Commands, Running, environment
 
 TYPES = {"n": "neevcloud", "m": "modelstudio", "h": "nugen", "s": "opensearch"}  # an address begins with its type's
 TWICE = "SIGINT+SIGINT"
+PEACEFUL = 10.0  # seconds that a request may take where nothing goes wrong
 SPOILT = "spoilt by "
 Spoil = tuple[str, int, int]
 
@@ -220,6 +221,18 @@ def _impatient() -> None:
     client.THROTTLE_BUDGET = 0.0
 
 
+def _patient() -> None:
+    """A command in peace waits for a busy machine, whatever short timeout the file gives for the disturbed ones."""
+    from reconciler.edge import client
+
+    begin = client.Client.__init__
+
+    def beginning(made: Any, *args: Any, **options: Any) -> None:
+        begin(made, *args, **{**options, "timeout": max(PEACEFUL, options.get("timeout", 0.0))})
+
+    client.Client.__init__ = beginning  # type: ignore[method-assign]
+
+
 def _hurry() -> None:
     """Retries follow each other as fast as the simulators' clock runs."""
     from reconciler.edge import pace
@@ -232,6 +245,7 @@ SPOILERS: Mapping[str, Callable[[int, int], None]] = {
     "full": _full,
     "read-only": _read_only,
     "impatient": lambda *_: _impatient(),
+    "patient": lambda *_: _patient(),
     "no-intents": lambda *_: _without("IntentWritten", "IntentClosed"),
     "blind-retries": lambda *_: _blind(),
     "no-outcomes": lambda *_: _held_back(),

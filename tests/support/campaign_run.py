@@ -36,6 +36,7 @@ STALE = 4
 PLAN = "plan.json"
 GIVE_UP = 60.0
 MENDS = 3
+PEACE: Sequence[Spoil] = [("patient", 0, 0)]
 MEMORY = "/dev/shm"
 LOGIN = {"NEEVCLOUD_EMAIL": "sandbox@example.invalid", "NEEVCLOUD_PASSWORD": "sandbox-password"}
 
@@ -138,7 +139,7 @@ class Run:
 
     def play(self) -> Tally:
         """All of it."""
-        self.lane.commands.spoils, self.lane.commands.variables = (), self.variables
+        self.lane.commands.spoils, self.lane.commands.variables = PEACE, self.variables
         self.history.append(f"seed {self.seed}: {self.story.told()}")
         self._lay_out()
         restore = self.place.snapshot()
@@ -231,7 +232,7 @@ class Run:
         running = self.lane.commands.start(place.folder, *line, points=True, target=trouble.aim, harm=trouble.harm)
         with self._meanwhile(trouble, running):
             ended = running.wait()
-        self.lane.commands.spoils = ()
+        self.lane.commands.spoils = PEACE
         self._count(trouble, ended)
         self.history.append(str(ended))
         if ended.code not in LEGAL and not (ended.code == STALE and PLAN in line):
