@@ -5,7 +5,7 @@ Opens things when they are first needed and closes them at the end; decides noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -325,10 +325,13 @@ class Workspace:
         """Says on stderr, every ten seconds, for which providers a command waits; `what` begins the line."""
         from reconciler.engine.clock import SystemClock
         from reconciler.engine.heartbeat import Heartbeat
-        from reconciler.render.progress import waiting
 
-        say, throttled = self.invocation.say, self._throttled
-        return Heartbeat(SystemClock(), lambda keys, seconds: say(waiting(what, keys, seconds, throttled)))
+        def tell(keys: Sequence[str], seconds: float) -> None:
+            from reconciler.render.progress import waiting  # mostly never needed
+
+            self.invocation.say(waiting(what, keys, seconds, self._throttled))
+
+        return Heartbeat(SystemClock(), tell)
 
     def _note_throttled(self, key: str, begins: bool) -> None:
         """Called by any thread: adding to a list and taking out of it need no lock."""

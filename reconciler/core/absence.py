@@ -28,7 +28,7 @@ def absence(prior: Recorded, dormant: Live | None, schema: ProviderSchema, now: 
     """
     if dormant is None or prior.id is None:
         return Absence(False)
-    if prior.pending is not None and prior.pending.verb != "undeploy":
+    if prior.pending is not None:
         return Absence(False, with_why(f"its {prior.pending.verb} was not finished", prior.pending.cause))
     minutes = time_to_live(prior, schema)
     if minutes is None:

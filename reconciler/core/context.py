@@ -89,7 +89,8 @@ def context_of(
 
 def _released(given: Prepared) -> Iterator[str]:
     declared = given.stack.deployments if given.stack is not None and not given.options.destroy else {}
-    for address in given.chosen - declared.keys():
-        entry = given.recorded.get(address)
-        if entry is not None and (given.removed.get(address) == "forget" or not entry.created or entry.retain):
+    for address, entry in given.recorded.items():
+        if address in declared or address not in given.chosen:
+            continue
+        if given.removed.get(address) == "forget" or not entry.created or entry.retain:
             yield address

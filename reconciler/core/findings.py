@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,9 +45,11 @@ def uncertain(
 
 
 def notes(
-    recovered: Iterable[Finding], actions: Iterable[Action] = (), moved: Iterable[tuple[str, str]] = ()
+    recovered: Sequence[Finding], actions: Iterable[Action] = (), moved: Iterable[tuple[str, str]] = ()
 ) -> tuple[str, ...]:
     """What is told of them beside `actions`, which say whether a step that did nothing will be done again."""
+    if not recovered:
+        return ()
     does, renames = {action.address for action in actions if action.action not in _IDLE}, dict(moved)
     return tuple(
         f"{finding.message.removesuffix('.')}, so it will be done again."

@@ -138,7 +138,7 @@ def _unforeseen(plan: Plan, appeared: Mapping[str, Recorded]) -> dict[str, str]:
         for action in plan.actions
         if action.action != "none"
         and (entry := appeared.get(action.address)) is not None
-        and entry.id not in (None, action.expected.id)
+        and entry.id not in (None, action.expected.id, action.id)
     }
 
 

@@ -51,7 +51,8 @@ class Entries:
         known: Health = health or (live.health if live is not None else "pending" if pending is not None else "unknown")
         status = live.status if live is not None else step.status
         id_ = there.id if there is not None else op.id  # a provider may rename it (Nugen)
-        created = {**(prior.created if prior is not None else {}), **op.created}
+        made = {**(prior.created if prior is not None else {}), **op.created}
+        created = {name: one for name, one in made.items() if one}  # an empty one is not there any more
         if prior is not None and (op.verb == "undeploy" or desired is None or (pending is not None and not deploys)):
             entry = replace(
                 prior, address=step.record, id=id_ if id_ is not None else prior.id, created=created,

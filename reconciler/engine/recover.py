@@ -208,7 +208,7 @@ def _entry(intent: Intent, reply: Reply) -> Recorded:
     return replace(
         entry,
         id=reply.id if reply.id is not None else entry.id,
-        created={**entry.created, **reply.created},
+        created={name: one for name, one in {**entry.created, **reply.created}.items() if one},
         computed={**entry.computed, **live.computed} if live is not None else entry.computed,
         health=live.health if live is not None else entry.health,
         status=live.status if live is not None else entry.status,

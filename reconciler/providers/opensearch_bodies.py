@@ -101,6 +101,14 @@ def agrees(op: Operation, live: Live) -> bool:
     )
 
 
+def same_content(op: Operation) -> bool:
+    """Whether what an earlier run began to register is what is declared now."""
+    if op.prior is None:
+        return False
+    names = ("name", "function_name", "model_format", "model_content_hash_value", "url", "model_config", "version")
+    return all(op.prior.spec.get(name) == op.desired.get(name) for name in names)
+
+
 def fits(spec: Mapping[str, Json], live: Live) -> bool:
     """Whether nothing that the server returned of a model's own kind and content is other than in the spec."""
     for name in ("function_name", "model_format", "model_content_hash_value"):

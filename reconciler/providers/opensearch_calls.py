@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from reconciler.edge.client import segment
 from reconciler.model import Json
@@ -107,7 +108,7 @@ class Calls:
         if isinstance(answer.get("model_id"), str):
             return bodies.registered(op, answer["model_id"])
         task = self._text(answer, "task_id")
-        return Reply(created={"task": task}, memo={"task": task})
+        return Reply(created={"task": task}, memo={"task": task, "other": False})
 
     def _registered(self, op: Operation, _call: Call) -> Reply:
         task = self._api.get("tasks", str(op.memo["task"])) or {}
@@ -133,17 +134,19 @@ class Calls:
 
     # --- changing ---------------------------------------------------------------------------------------------------
     def _put(self, op: Operation, _call: Call) -> Reply:
-        return self._change(op, memory.put_body(op), lambda version: {"put": version or True, "confirms": 0})
+        reply = self._change(op, memory.put_body(op), lambda version: {"put": version or True, "confirms": 0})
+        return replace(reply, created={"held": ""}) if "held" in memory.made(op) and reply.memo.get("put") else reply
 
     def _hold(self, op: Operation, _call: Call) -> Reply:
         """Keep a predict from deploying it while it is changed: with the TTL of before, the new one would not be in
-        force."""
+        force. That auto-deploy was on is on record until it is again."""
         seen = op.memo["seen"]
         setting = {**seen["attributes"]["deploy_setting"], "is_auto_deploy_enabled": False}
         ttl = setting["model_ttl_minutes"]
         body = {"deploy_setting": {**setting, "model_ttl_minutes": -1 if ttl is None else ttl}}
         after = {**seen, "attributes": {**seen["attributes"], "deploy_setting": setting}}
-        return self._change(op, body, lambda _version: {"seen": after})
+        reply = self._change(op, body, lambda _version: {"seen": after})
+        return replace(reply, created={"held": "auto-deploy"}) if "seen" in reply.memo else reply
 
     def _change(self, op: Operation, body: Json, told: Callable[[Json], Mapping[str, Json]]) -> Reply:
         """PUT; `told` gives what to remember of it, from the record's new version."""

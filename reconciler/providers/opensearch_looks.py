@@ -53,9 +53,10 @@ class Looks:
             live = None
         if live is None and not ours:
             live = self._retained(op, members)
-        task = self._task(own) if live is None else None
-        if task is not None and isinstance(task.get("model_id"), str):
-            live = self._api.live(task["model_id"])
+        task, other = (self._task(own) if live is None else None), not bodies.same_content(op)
+        done = task.get("model_id") if task else None
+        if isinstance(done, str) and not other:
+            live = self._api.live(done)
         rest = [id_ for id_ in members if live is None or id_ != live.id]
         connector = live.computed.get("connector_id") if live else None
         memo: dict[str, Json] = {
@@ -64,12 +65,16 @@ class Looks:
             "gone": gone,
             "leftovers": self._leftovers(op, hits, live.id if live else None) if ours else [],
             "strays": [id_ for id_ in self._connectors(op) if id_ != connector],
+            "task": own["task"] if task and not done else None,
+            "other": bool(task) and not done and other,
         }
+        if isinstance(done, str) and other:
+            memo["leftovers"] = list(dict.fromkeys([*memo["leftovers"], done]))
         created: dict[str, str] = {} if ours or not rest else {"kept": ",".join(rest)}
-        if "task" in own and (live is not None or task is None):
+        if "task" in own and not memo["task"]:
             created["task"] = ""
         if live is None:
-            return Reply(created=created, memo=memo if task is None else {**memo, "task": own["task"]})
+            return Reply(created=created, memo=memo)
         if live.id in members:
             created["model"] = live.id
         if not ours and isinstance(connector, str) and self._is_ours(op, connector):
@@ -91,6 +96,8 @@ class Looks:
         others = {str(hit["_id"]): hit.get("_source") or {} for hit in members}
         for id_ in (current, *bodies.kept(own)):
             others.pop(str(id_), None)
+        if "task" in own:  # what is being registered is not left over
+            others = {id_: source for id_, source in others.items() if wire_format.state_of(source) != "REGISTERING"}
         known = {*memory.own_connectors(op), op.memo.get("connector"), op.desired.get("connector_id")}
         known.add(prior.get("connector_id"))
         open_ = [
@@ -160,7 +167,7 @@ class Looks:
             "leftovers": leftovers,
             "strays": self._connectors(op),
         }
-        return Reply(created={"kept": ",".join(theirs)} if theirs else {}, memo=memo)
+        return Reply(created={"kept": ",".join(theirs)} if theirs or "kept" in own else {}, memo=memo)
 
     # --- finding ----------------------------------------------------------------------------------------------------
     def find_group(self, op: Operation) -> Reply | Conflict | None:

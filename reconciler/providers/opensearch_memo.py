@@ -19,8 +19,8 @@ from reconciler.provider import Operation
 def made(op: Operation) -> dict[str, str]:
     """What stands beside the deployment because we made it: `group`, `model`, `connector`, `connector_next` (one made
     for an update that is not switched over yet; with a number where older ones could not be removed), `task` (of a
-    registration that is not over), and `kept`: ids, by commas, of models in the group that stay: retained ones, or
-    others'. An empty text says that it is no longer there."""
+    registration that is not over), `held` (auto-deploy, which a TTL change switched off for a moment), and `kept`: ids,
+    by commas, of models in the group that stay: retained ones, or others'. An empty text: it is no longer there."""
     gone = op.memo.get("gone") or ()
     known = {**(op.prior.created if op.prior else {}), **op.created}
     return {name: id_ for name, id_ in known.items() if id_ and id_ not in gone}
@@ -88,6 +88,9 @@ def wanted_ttl(op: Operation) -> Json:
 
 
 def _wanted_auto(op: Operation) -> bool:
+    asked = (op.desired.get("deploy_setting") or {}).get("is_auto_deploy_enabled")
+    if asked is None and "held" in made(op):
+        return True
     return _setting(op, "is_auto_deploy_enabled", True) is not False
 
 

@@ -93,6 +93,8 @@ def _registering(op: Operation) -> Next:
     if live is None or op.looks == 0:
         return Wait("until it is registered")
     if live.extra.get("task") in _OVER:
+        if op.memo.get("other"):
+            return Call("survey")  # something else is declared by now: it is removed, and that is registered
         if live.extra.get("model"):
             return Call("registered")
         if op.looks > PATIENCE or live.extra.get("task") != "COMPLETED":

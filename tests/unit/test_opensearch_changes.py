@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.provider import Done, Failed, Operation, RejectedError, Wait
+from reconciler.provider import Call, Done, Failed, Operation, RejectedError, Wait
 from reconciler.providers.opensearch import PROVIDER
 from tests.support.drive import MARK, Driven, after
 from tests.support.opensearch import Cluster, connector, gone, ready
@@ -90,6 +90,34 @@ def test_a_new_ttl_is_in_force_also_under_traffic(cluster: Cluster, chat: Driven
     assert found == {"model_ttl_minutes": 5, "is_auto_deploy_enabled": True}
     cluster.clock.tick(400)
     assert [live.dormant for live in cluster.provider.list()] == [True]
+
+
+@pytest.mark.parametrize("reverted", [False, True])
+@pytest.mark.parametrize("killed_after", ["hold", "undeploy", "put", "deploy"])
+def test_a_new_ttl_leaves_auto_deploy_as_it_was(
+    cluster: Cluster, chat: Driven, killed_after: str, reverted: bool
+) -> None:
+    """It is off for a moment, which no file ever asked for: also after a kill, and if the file is taken back then."""
+    spec = cluster.own(description="hello", deploy_setting={"model_ttl_minutes": 5})
+    op = after(cluster.type, chat, "update", spec, ["deploy_setting.model_ttl_minutes"])
+    driven = chat
+    while True:
+        call = PROVIDER.next(op)
+        if not isinstance(call, Call):
+            cluster.clock.tick(2)
+            op = replace(op, live=cluster.provider.look([op])["chat"], looks=op.looks + 1)
+            continue
+        reply = cluster.provider.send(op, call)
+        memo, created = {**op.memo, **reply.memo}, {**op.created, **reply.created}
+        op = replace(op, id=reply.id or op.id, memo=memo, created=created, live=reply.live or op.live, looks=0)
+        if call.step == killed_after:
+            driven = Driven(chat.end, replace(chat.op, created={name: id_ for name, id_ in created.items() if id_}))
+            break
+    cluster.clock.tick(5)
+    wanted = cluster.own(description="hello") if reverted else spec
+    changes = ["deploy_setting.model_ttl_minutes"]
+    ready(cluster.change(driven, "update" if killed_after == "hold" else "deploy", wanted, changes))
+    assert cluster.raw("GET", f"models/{chat.op.id}")[1]["deploy_setting"]["is_auto_deploy_enabled"] is not False
 
 
 def test_auto_deploy_changes_without_touching_the_ttl(cluster: Cluster) -> None:

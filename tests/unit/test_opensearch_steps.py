@@ -274,3 +274,20 @@ def test_a_local_registration_outlives_the_run_that_began_it(cluster: Cluster, l
     assert "register" not in driven.sent
     assert cluster.counts()[:2] == (2, 1)  # the model and its chunk
     assert len(cluster.asked("models/_register$")) == 1
+
+
+@pytest.mark.parametrize("later", [0.0, 60.0])
+@pytest.mark.parametrize("change", [{"version": "2"}, {"model_format": "TORCH_SCRIPT"}])
+def test_a_registration_of_what_is_declared_no_more_is_not_taken(
+    cluster: Cluster, later: float, change: dict[str, Any]
+) -> None:
+    """The file has changed since the run that began it was killed: that model is removed once it is there, and what
+    is declared now is registered."""
+    cluster.knob(register_seconds=8.0)
+    killed = cluster.up(cluster.complete(dict(LOCAL), "chat"), looks=1)
+    cluster.clock.tick(later)
+    driven = ready(cluster.change(killed, "deploy", cluster.complete({**LOCAL, **change}, "chat")))
+    assert driven.sent.count("register") == 1
+    assert "remove_leftover" in driven.sent
+    assert cluster.counts()[:2] == (2, 1)  # the model and its chunk
+    assert len(cluster.asked("models/_register$")) == 2

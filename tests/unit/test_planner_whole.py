@@ -234,9 +234,10 @@ def test_gone_by_the_providers_own_rule() -> None:
     assert made.drift == ()
     early = make(stack(item), state(recorded(item, "d-1", deployed_at="2025-11-21T11:45:00Z")), seen(off))
     assert action(early, "chat").reason == "it has gone (undeployed by hand)"
-    off_by_us = replace(long_ago, pending=Pending("update", "2025-11-21T11:00:00Z", "interrupted"))
-    unfinished = make(stack(item), state(off_by_us), seen(off))
-    assert action(unfinished, "chat").reason == "it has gone (its update was not finished (interrupted))"
+    for verb in ("update", "undeploy"):
+        off_by_us = replace(long_ago, pending=Pending(verb, "2025-11-21T11:00:00Z", "interrupted"))
+        unfinished = make(stack(item), state(off_by_us), seen(off))
+        assert action(unfinished, "chat").reason == f"it has gone (its {verb} was not finished (interrupted))"
     always = replace(item, presence="always")
     forced = make(stack(always), state(replace(long_ago, presence="always")), seen(off))
     assert (action(forced, "chat").action, forced.drift[0].note) == ("deploy", text)
