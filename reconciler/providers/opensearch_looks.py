@@ -6,6 +6,7 @@ Reads only. What of it is ours, and so may be removed, is told here; who removes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from reconciler.model import Json, Live
 from reconciler.provider import Call, Conflict, Operation, RejectedError, Reply
@@ -13,6 +14,17 @@ from reconciler.providers import opensearch_bodies as bodies
 from reconciler.providers import opensearch_memo as memory
 from reconciler.providers import opensearch_wire as wire_format
 from reconciler.providers.opensearch_api import Api
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A registration that was begun: its model, once there; else the `task` to wait for, of something `other` than what
+    is declared by now; or the model to `remove`, where that is over."""
+
+    live: Live | None = None
+    task: str | None = None
+    other: bool = False
+    remove: tuple[str, ...] = ()
 
 
 class Looks:
@@ -53,25 +65,21 @@ class Looks:
             live = None
         if live is None and not ours:
             live = self._retained(op, members)
-        task, other = (self._task(own) if live is None else None), not bodies.same_content(op)
-        done = task.get("model_id") if task else None
-        if isinstance(done, str) and not other:
-            live = self._api.live(done)
+        begun = Begun() if live is not None else self._begun(op, own)
+        live = live or begun.live
         rest = [id_ for id_ in members if live is None or id_ != live.id]
         connector = live.computed.get("connector_id") if live else None
         memo: dict[str, Json] = {
             "surveyed": True,
             "fresh": True,
             "gone": gone,
-            "leftovers": self._leftovers(op, hits, live.id if live else None) if ours else [],
+            "leftovers": [*begun.remove, *(self._leftovers(op, hits, live.id if live else None) if ours else [])],
             "strays": [id_ for id_ in self._connectors(op) if id_ != connector],
-            "task": own["task"] if task and not done else None,
-            "other": bool(task) and not done and other,
+            "task": begun.task,
+            "other": begun.other,
         }
-        if isinstance(done, str) and other:
-            memo["leftovers"] = list(dict.fromkeys([*memo["leftovers"], done]))
         created: dict[str, str] = {} if ours or not rest else {"kept": ",".join(rest)}
-        if "task" in own and not memo["task"]:
+        if "task" in own and begun.task is None:
             created["task"] = ""
         if live is None:
             return Reply(created=created, memo=memo)
@@ -81,10 +89,15 @@ class Looks:
             created["connector"] = connector
         return Reply(live.id, created, live, {**memo, "model": live.id, "seen": bodies.seen_of(op, live)})
 
-    def _task(self, own: Mapping[str, str]) -> Mapping[str, Json] | None:
-        """The registration of a local model that an earlier run had begun, unless it failed."""
+    def _begun(self, op: Operation, own: Mapping[str, str]) -> Begun:
+        """What became of the registration of a local model that an earlier run had begun."""
         task = self._api.get("tasks", own["task"]) if "task" in own else None
-        return task if task and task.get("state") in ("CREATED", "RUNNING", "COMPLETED") else None
+        if task is None or task.get("state") not in ("CREATED", "RUNNING", "COMPLETED"):
+            return Begun()
+        model, other = task.get("model_id"), not bodies.same_content(op)
+        if not isinstance(model, str):
+            return Begun(task=own["task"], other=other)
+        return Begun(remove=(model,)) if other else Begun(self._api.live(model))
 
     def _leftovers(self, op: Operation, members: Iterable[Mapping[str, Json]], current: str | None) -> list[str]:
         """Ids of the models in our group, beside the current one, that a killed run or a late answer of ours left.

@@ -11,7 +11,7 @@ from tests.support.crash import Place
 from tests.support.crash_bench import Bench, numbered
 from tests.support.crash_cases import CASES, Case
 
-TRIES = 2  # a run may come by other points than the one before it: a second began, a look came late
+TRIES = 4  # a run may come by other points than the one before it: a second began, a look came late
 
 
 def kinds_of(point: str) -> list[str]:
