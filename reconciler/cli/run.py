@@ -84,7 +84,7 @@ def print_plan(
     console.result(text)
 
 
-def print_report(run: Globals, report: Report, plan: Plan, format_: str) -> None:
+def print_report(run: Globals, report: Report, plan: Plan, format_: str, given: tuple[str, ...] = ()) -> None:
     """How an apply ended, to stdout."""
     from reconciler.render.json import summary_to_json, to_json
     from reconciler.render.reports import report_text
@@ -92,7 +92,9 @@ def print_report(run: Globals, report: Report, plan: Plan, format_: str) -> None
     if format_ == "json":
         run.console.result(to_json(summary_to_json(report.outcomes, report.outputs), indent=None))
     else:
-        text = report_text(report, plan, color=run.console.color_out, width=run.console.width, command=run.called)
+        text = report_text(
+            report, plan, color=run.console.color_out, width=run.console.width, command=run.called, given=given
+        )
         run.console.result(text)
 
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.core.probe import probe_to_json
 from reconciler.model import Json, Recorded, Stack, State
-from reconciler.plan import Action, Cost, Outcome, Plan, Report
+from reconciler.plan import Action, Cost, Outcome, Plan, PlanOptions, Report
 from reconciler.render import values
 from reconciler.render.diagnostics import diagnostic_line
 from reconciler.render.layout import Ink, table, widest, wrap
 from reconciler.render.safe import block, finish, line, pad, visible
+from reconciler.render.view import quoted, typed
 
 _RESULTS = (
     ("done", "Done", "green"),
@@ -29,8 +30,13 @@ _RESULTS = (
 # --- the end of an apply ------------------------------------------------------------------------------------------
 
 
-def report_text(report: Report, plan: Plan, *, color: bool, width: int, command: str = "reconciler") -> str:
-    """Done, failed, skipped; what is left running and what that costs an hour; what to do next."""
+def report_text(
+    report: Report, plan: Plan, *, color: bool, width: int, command: str = "reconciler", given: Sequence[str] = ()
+) -> str:
+    """Done, failed, skipped; what is left running and what that costs an hour; what to do next.
+
+    `given` are the words that gave variables: without them the plan of what is left would be another one.
+    """
     ink = Ink(color)
     actions = {action.address: action for action in plan.actions}
     outcomes = [outcome for outcome in report.outcomes if outcome.action != "none" or outcome.result == "failed"]
@@ -43,7 +49,9 @@ def report_text(report: Report, plan: Plan, *, color: bool, width: int, command:
     if unsettled:
         sections.append(["Not settled, and may cost money now:", *table(unsettled, indent="  ")])
     sections.append([_left_running(report, actions)])
-    sections.append([ink("bold", _verdict(report, outcomes, plan.serial)), *_next(report, outcomes, command)])
+    sections.append(
+        [ink("bold", _verdict(report, outcomes, plan.serial)), *_next(report, outcomes, plan, command, given)]
+    )
     out: list[str] = []
     for section in sections:
         out += ["", *section] if out else section
@@ -162,9 +170,11 @@ def _verdict(report: Report, outcomes: Sequence[Outcome], serial: int) -> str:
     return f"Done: {done}. State serial {report.state.serial}."
 
 
-def _next(report: Report, outcomes: Sequence[Outcome], command: str) -> list[str]:
+def _next(report: Report, outcomes: Sequence[Outcome], plan: Plan, command: str, given: Sequence[str]) -> list[str]:
     if report.interrupted or any(o.result in ("failed", "interrupted", "skipped") for o in outcomes):
-        return [f"To see what is left to do: {command} plan"]
+        chosen = PlanOptions(target=plan.options.target, exclude=plan.options.exclude)
+        words = ["plan", *(["--destroy"] if plan.options.destroy else []), *quoted(given), *typed(chosen)]
+        return [f"To see what is left to do: {' '.join([command, *words])}"]
     return [f"Outputs: {command} output"] if report.outputs else []
 
 

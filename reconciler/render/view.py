@@ -201,6 +201,11 @@ def typed(options: PlanOptions) -> list[str]:
     return [shlex.quote(line(word)) for word in words]
 
 
+def quoted(given: Sequence[str]) -> list[str]:
+    """The words that gave variables, quoted for a shell."""
+    return [shlex.quote(line(word, 400)) for word in given]
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """The last line: a sentence, and the command to paste (empty where there is none)."""
@@ -220,7 +225,7 @@ def next_step(plan: Plan, *, command: str, saved_as: str | None, given: Sequence
         return Next("Nothing to do.")
     if saved_as is not None:
         return Next("To do exactly this:", f"{command} apply {shlex.quote(line(saved_as, 4000))}")
-    words = [*(shlex.quote(line(word, 400)) for word in given), *typed(plan.options)]
+    words = [*quoted(given), *typed(plan.options)]
     if plan.options.destroy and not given:
         # `destroy` itself takes targets only.
         only_targets = words[::2] == ["--target"] * (len(words) // 2)

@@ -72,6 +72,28 @@ def test_what_changes_elsewhere_does_not_matter(command: str, project: Rehearsed
         project.run(command).ended(0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "question"),
+    [
+        (["apply"], "Do you want to apply this plan to demo?"),
+        (["destroy"], "Do you want to undeploy these deployments of demo?"),
+        (["apply", "--destroy"], "Do you want to undeploy these deployments of demo?"),
+    ],
+)
+def test_the_question_says_what_yes_does(arguments: list[str], question: str, project: Rehearsed) -> None:
+    """A yes to a destroy is never given to a question about an apply."""
+    put: list[str] = []
+
+    def ask(_console: Console, text: str, _answer: str = "yes") -> bool:
+        put.append(text)
+        return False
+
+    can = patch.object(Console, "can_ask", new_callable=PropertyMock, return_value=True)
+    with can, patch.object(Console, "ask", ask):
+        project.run(*arguments).ended(1)
+    assert put == [question]
+
+
 def test_a_first_apply_is_carried_out(tmp_path: Path) -> None:
     """There is no state yet, and all goes by the second look."""
     project = Rehearsed(tmp_path, dict(ENV))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.diagnostics import Diagnostic, Span
 from reconciler.model import Desired, Pending, ProviderConfig, Recorded, RecordedProvider, Stack, State
-from reconciler.plan import Action, Cost, Outcome, Plan, Report
+from reconciler.plan import Action, Cost, Outcome, Plan, PlanOptions, Report
 from reconciler.render.reports import (
     entry_text,
     lock_text,
@@ -88,6 +90,21 @@ def test_an_end_in_part_says_what_is_left_and_what_it_costs() -> None:
     assert "Left running: 3 deployments, 6.50 to 14.00 USD/h." in text
     assert "Ended in part: 3 of 4 actions not done. The state (serial 9) says what is." in text
     assert text.endswith("To see what is left to do: reconciler plan\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "command"),
+    [
+        (PlanOptions(destroy=True), (), "plan --destroy"),
+        (PlanOptions(destroy=True, target=("a",)), (), "plan --destroy --target a"),
+        (PlanOptions(replace=("a",)), ("--var", "n=2 3"), "plan --var 'n=2 3'"),
+    ],
+)
+def test_what_is_left_is_planned_as_this_was(options: PlanOptions, given: tuple[str, ...], command: str) -> None:
+    """What is left of a destroy is shown by a plan to destroy, never by one that deploys everything anew."""
+    ended = Report((Outcome("a", "undeploy", "interrupted"),), state(entry("a")), {}, True)
+    text = report_text(ended, replace(PLAN, options=options), color=False, width=100, given=given)
+    assert text.endswith(f"To see what is left to do: reconciler {command}\n")
 
 
 def test_a_sum_with_unknown_prices_is_a_lower_bound() -> None:

@@ -144,7 +144,8 @@ def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Calla
             raise RefusedError(*(Diagnostic(f"refused ({r.rule}): {r.message}") for r in plan.refused))
         if auto_approve or not differs(plan):
             return "given"
-        return "answered" if run.console.ask(f"Do you want to {command} this plan to {plan.stack}?") else "no"
+        what = "undeploy these deployments of" if plan.options.destroy else "apply this plan to"
+        return "answered" if run.console.ask(f"Do you want to {what} {plan.stack}?") else "no"
 
     if not auto_approve and not run.console.can_ask:
         raise UsageErrorWithoutTerminal(
@@ -179,7 +180,7 @@ def execute(
         return 1
     failure = progress.failure
     try:
-        print_report(run, applied.report, applied.plan, format_)
+        print_report(run, applied.report, applied.plan, format_, space.given_variables)
     except OutputError as error:
         failure = failure or error.diagnostics[0]
     if failure is None:
