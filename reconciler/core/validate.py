@@ -149,7 +149,9 @@ class _Explainer:
         patterns = schema.get("patternProperties", {})
         for name in error.instance:
             if name not in valid and not _matches(name, patterns):
-                hint = did_you_mean(name, valid - set(error.instance) or valid, what="valid here")
+                free = valid - set(error.instance) or valid
+                near = nearest(name, free) or nearest(name, valid)  # what has a default looks as if it were given
+                hint = f"did you mean `{near}`?" if near else did_you_mean(name, free, what="valid here")
                 if patterns and nearest(name, valid) is None:
                     hint = f"a name here matches {' or '.join(patterns)}"
                 yield Finding((*path, name), f"`{name}` is not known here", hint=hint, at_key=True)

@@ -215,6 +215,13 @@ def test_provider_limits_are_checked() -> None:
     assert problem.span == Span("reconciler.yaml", 5, 63)
 
 
+def test_a_misspelt_attribute_with_a_default_is_recognised() -> None:
+    """The default that was filled in does not hide the name that was meant."""
+    assert only_error("deployments:\n  a: {provider: fake, spec: {model: m, repilcas: 2}}\n").hint == (
+        "did you mean `replicas`?"
+    )
+
+
 def test_ignore_changes_names_attributes() -> None:
     """A path that can't exist in the provider's schema would silently ignore nothing."""
     text = "{provider: fake, spec: {model: m}, lifecycle: {ignore_changes: [replcas, 'config.any.thing']}}"
