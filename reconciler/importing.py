@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.core.record import record
+from reconciler.core.words import nearest
 from reconciler.diagnostics import Diagnostic, PlanConflictError, StateError, UsageError
 from reconciler.model import Desired, Live, ProviderConfig, Recorded, State
 from reconciler.provider import Provider
@@ -30,7 +31,9 @@ def import_one(space: Workspace, address: str, deployment_id: str, lock_timeout:
         raise UsageError(
             Diagnostic(
                 f"the file declares no {address}",
-                hint="declare it first; `reconciler import --generate PROVIDER` prints what would declare it",
+                hint=f"did you mean {near}?"
+                if (near := nearest(address, stack.deployments)) is not None
+                else "declare it first; `reconciler import --generate PROVIDER` prints what would declare it",
             )
         )
     done: list[str] = []

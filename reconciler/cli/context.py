@@ -45,6 +45,14 @@ def _show_help(ctx: click.Context, _option: click.Parameter, wanted: bool) -> No
 class Command(click.Command):
     """A command whose help is written as results are."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, but an option without its value also knows which command it was given to."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         option = super().get_help_option(ctx)
         if option is not None:

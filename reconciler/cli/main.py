@@ -157,9 +157,17 @@ def _sandbox_flag(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _usage(console: Console, error: click.UsageError) -> int:
     console.say(f"error: {error.format_message()}")
-    path = error.ctx.command_path if error.ctx else "reconciler"
-    console.say(f"\nhint: {path} --help")
+    console.say(f"\nhint: {_usage_hint(error)}")
     return USAGE
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "reconciler"
+    if isinstance(error, click.NoSuchOption) and path != "reconciler":
+        flag = next((name for option in cli.params for name in option.opts if name == error.option_name), None)
+        if flag is not None:
+            return f"{flag} is a global option, it stands before the command: reconciler {flag} … {path.split()[1]}"
+    return f"{path} --help"
 
 
 def _system_error(error: BaseException) -> str:

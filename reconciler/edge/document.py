@@ -59,7 +59,7 @@ def load_values(path: Path, root: Path | None = None) -> dict[str, Json]:
     from reconciler.edge.yaml_events import Unusable, read_tree
 
     file = path if root is None else root / path
-    text = _read(file, str(path))
+    text = _read(file, str(path), hint="give another path with --var-file")
     if path.suffix == ".json":
         return _json_values(text, str(path))
     places = SpanIndex(None, 0, [(str(path), text)])
@@ -147,16 +147,14 @@ def _files(place: Path, shown: Path) -> list[tuple[Path, str]]:
     return [(place / name, str(shown / name)) for name in found]
 
 
-def _read(file: Path, name: str) -> str:
+def _read(
+    file: Path, name: str, *, hint: str = "give another path with -f, or write a first file: reconciler init"
+) -> str:
     try:
         with file.open("rb") as stream:
             raw = stream.read(LARGEST + 1)  # a device or a pipe has no size to ask for
     except FileNotFoundError:
-        raise FileError(
-            Diagnostic(
-                f"{name} does not exist", hint="give another path with -f, or write a first file: reconciler init"
-            )
-        ) from None
+        raise FileError(Diagnostic(f"{name} does not exist", hint=hint)) from None
     except OSError as error:
         raise FileError(Diagnostic(f"{name} can't be read: {error.strerror or error}")) from None
     if len(raw) > LARGEST:

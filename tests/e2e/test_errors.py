@@ -67,7 +67,7 @@ def test_files_that_are_not_there_or_are_folders(project: Project) -> None:
     project.write(SMALL)
     (project.folder / "latin.yaml").write_bytes(b"a: \xe9\n")
     for arguments, word in (
-        (("plan", "--var-file", "no.yaml"), "no.yaml"),
+        (("plan", "--var-file", "no.yaml"), "another path with --var-file"),
         (("plan", "--var-file", "empty"), "empty"),
         (("plan", "--var-file", "latin.yaml"), "latin.yaml"),
         (("apply", "no.json"), "no.json"),
@@ -76,9 +76,9 @@ def test_files_that_are_not_there_or_are_folders(project: Project) -> None:
         (("apply", "--auto-approve", "--same-as", "no.json"), "no.json"),
         (("show", "no.json"), "no.json"),
         (("show", "empty"), "empty"),
-        (("state", "push", "no.json"), "no.json"),
+        (("state", "push", "no.json"), "can't read no.json\n  No such file"),
         (("state", "push", "empty"), "empty"),
-        (("state", "push", "latin.yaml"), "latin.yaml"),
+        (("state", "push", "latin.yaml"), "can't read latin.yaml\n  it is not UTF-8 text"),
     ):
         project.run(*arguments, NUGEN_API_KEY="x").failed(1, word)
     assert not project.files()
@@ -88,6 +88,9 @@ USAGE = [
     ((), "reconciler --help", "Usage"),
     (("--nonsense", "plan"), "--nonsense", "error"),
     (("plan", "--nonsense"), "--nonsense", "error"),
+    (("plan", "--out"), "reconciler plan --help", "error"),
+    (("plan", "--log-level", "debug"), "before the command: reconciler --log-level … plan", "error"),
+    (("state", "list", "-C", "x"), "before the command: reconciler -C … state", "error"),
     (("paln",), "did you mean 'plan'", "error"),
     (("state", "mvv"), "mvv", "error"),
     (("plan", "--format", "yaml"), "yaml", "error"),
@@ -100,6 +103,7 @@ USAGE = [
     (("plan", "--replace", "nobody"), "nobody", "error"),
     (("unlock",), "LOCK_ID", "error"),
     (("import", "support"), "ID", "error"),
+    (("import", "suport", "x"), "did you mean support?", "error"),
     (("import", "--generate", "nobody"), "nobody", "error"),
     (("init", "nobody"), "nobody", "error"),
     (("schema", "--provider", "nobody"), "nobody", "error"),

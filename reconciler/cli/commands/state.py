@@ -134,8 +134,10 @@ def push_command(run: Globals, file: str, force: bool, lock_timeout: str) -> int
 
     try:
         text = sys.stdin.read() if file == "-" else Path(run.folder, file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(Diagnostic(f"can't read {file}", detail=str(error))) from error
+    except OSError as error:
+        raise FileError(Diagnostic(f"can't read {file}", detail=error.strerror or str(error))) from error
+    except UnicodeDecodeError as error:
+        raise FileError(Diagnostic(f"can't read {file}", detail="it is not UTF-8 text")) from error
     with workspace(run) as space:
         state = workflow.push_state(space, decode_state(text, file=file), force=force, lock_timeout=lock_timeout)
     run.console.say(f"pushed {file} (serial {state.serial})")
