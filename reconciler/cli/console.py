@@ -138,7 +138,10 @@ class Console:
             return False
         self.err.write(f"\n{question}\n  Only '{answer}' is accepted: ")
         self.err.flush()
-        return sys.stdin.readline().strip() == answer
+        given = sys.stdin.readline()
+        if not given.endswith("\n"):  # Ctrl-D: the cursor stands behind the question
+            self.err.write("\n")
+        return given.strip() == answer
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
