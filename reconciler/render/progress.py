@@ -65,7 +65,7 @@ class ProgressView:
 
         `progress` is told when the step or the provider's status is another, and as a heartbeat.
         """
-        name = f"{line(event.address, 100)}: {event.action}"
+        name = f"{line(event.address, 100)}: {_word(event)}"
         if event.event == "started":
             running = self._running.get(event.address)
             if running is not None:
@@ -88,7 +88,7 @@ class ProgressView:
 
     def _line(self, item: _Running, now: float, wide: int, width: int) -> str:
         event = item.event
-        left = f"{SYMBOLS[event.action]} {event.action:<8} {pad(line(event.address, 60), wide)}"
+        left = f"{SYMBOLS[event.action]} {_word(event):<8} {pad(line(event.address, 60), wide)}"
         right = f"{duration(now - item.since):>5}"
         status = "  ".join(part for part in (line(event.step or "", 40), line(item.status, 40)) if part)
         text = _clip(harmless(f"{left}  {right}{'  ' + status if status else ''}"), width)
@@ -111,6 +111,11 @@ def waiting(what: str, keys: Sequence[str], seconds: float, throttled: Collectio
     ]
     parts += [f"{len(keys) - MOST_PROVIDERS} more"] if len(keys) > MOST_PROVIDERS else []
     return harmless(f"{what}: {', '.join(parts)}…")
+
+
+def _word(event: Event) -> str:
+    """What is being done: nothing was planned for what is on its way by itself, but it is waited for."""
+    return "wait" if event.action == "none" else event.action
 
 
 def _step(event: Event) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.diagnostics import Diagnostic
+from reconciler.model import HEALTH_KIND
 from reconciler.plan import Action, ActionKind, Drift, Plan, PlanOptions, StateChange, Unmanaged
 from reconciler.render.safe import line
 from reconciler.render.values import NOT_SET, SENSITIVE, UNKNOWN, Shown, change, count, listed, pair, value
@@ -62,6 +63,12 @@ def summary(plan: Plan) -> str:
 def is_empty(plan: Plan) -> bool:
     """Whether an apply would neither act nor write anything down."""
     return not plan.state_changes and all(action.action == "none" for action in plan.actions)
+
+
+def _arriving(action: Action) -> bool:
+    """Whether an apply waits for a deployment that it does nothing to."""
+    health = action.expected.health
+    return action.action == "none" and action.expected.exists and health is not None and HEALTH_KIND[health] == "in"
 
 
 def heading(plan: Plan, word: str = "Plan", name: str | None = None) -> str:
@@ -221,7 +228,8 @@ def next_step(plan: Plan, *, command: str, saved_as: str | None, given: Sequence
         return Next("Not everything could be read: nothing can be applied before that works.")
     if plan.refused:
         return Next("Refused: an apply would change nothing. Change the file, or lift what refuses it as said above.")
-    if is_empty(plan):
+    waits = is_empty(plan) and not plan.options.refresh_only and any(map(_arriving, plan.actions))
+    if is_empty(plan) and not waits:
         return Next("Nothing to do.")
     if saved_as is not None:
         return Next("To do exactly this:", f"{command} apply {shlex.quote(line(saved_as, 4000))}")
@@ -232,4 +240,5 @@ def next_step(plan: Plan, *, command: str, saved_as: str | None, given: Sequence
         words = ["destroy", *words] if only_targets else ["apply", "--destroy", *words]
     else:
         words = ["apply", *words] if not plan.options.destroy else ["apply", "--destroy", *words]
-    return Next("To do this:", " ".join([command, *words]))
+    text = "Nothing to change; to wait for what is in transition:" if waits else "To do this:"
+    return Next(text, " ".join([command, *words]))

@@ -63,6 +63,14 @@ def test_a_log_sees_starts_ends_and_heartbeats() -> None:
     assert told(view, Event("skipped", "c", "update", error="it needs b"), 82.0) == "c: update skipped: it needs b"
 
 
+def test_what_is_only_waited_for_is_said_to_be() -> None:
+    """No line says that nothing (`none`) was started or done."""
+    view = ProgressView()
+    assert told(view, Event("started", "a", "none"), 0.0) == "a: wait started"
+    assert view.lines(2.0, 80)[0].startswith("= wait ")
+    assert told(view, Event("done", "a", "none", elapsed=3.0), 3.0) == "a: wait done after 3s"
+
+
 def test_a_status_can_not_act() -> None:
     """A provider's words neither move the cursor nor start a CI command."""
     view = ProgressView()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from reconciler.plan import Action, Change, Drift, Plan, PlanOptions, StateChange
+from reconciler.plan import Action, Change, Drift, Expected, Plan, PlanOptions, StateChange
 from reconciler.render.text import drift_text, plan_text
 from tests.golden.cases import EMPTY, EVERYTHING, REFUSED, TARGETED, UNREADABLE
 
@@ -50,6 +50,10 @@ def test_the_last_line_is_the_next_command() -> None:
         "apply --destroy --exclude a"
     )
     assert last(EMPTY) == "Nothing to do."
+    arriving = Action("a", "p", "none", "", expected=Expected(True, "i", health="pending"))
+    assert last(replace(EMPTY, actions=(arriving,))).endswith("wait for what is in transition: reconciler apply")
+    unwaited = replace(EMPTY, actions=(arriving,), options=PlanOptions(refresh_only=True))
+    assert last(unwaited) == "Nothing to do."
     assert last(REFUSED).startswith("Refused")
     assert last(UNREADABLE).startswith("Not everything could be read")
     assert last(EVERYTHING, next_step=False).startswith("Cost:")
