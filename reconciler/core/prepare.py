@@ -62,6 +62,7 @@ def prepare(
     scopes = {key: known.scope for key, known in state.providers.items()} if state else {}
     scopes.update({key: config.scope for key, config in configs.items()})
     errors += uncertain(recovered, chosen, _begun_moves(stack, recovered))
+    _known_providers(options, {*configs, *scopes})
     errors += tuple(_unreachable(recorded, chosen, schemas, configs, stack))
     return Prepared(
         name=stack.name if stack else state.stack if state else "",
@@ -100,6 +101,19 @@ def _foreign(state: State | None, configs: Mapping[str, ProviderConfig]) -> dict
     return {
         key: known[key].scope for key, config in configs.items() if key in known and known[key].scope != config.scope
     }
+
+
+def _known_providers(options: PlanOptions, known: Iterable[str]) -> None:
+    """Raises UsageError where a flag that lifts a guard names a provider that is not there: it would lift nothing."""
+    keys = sorted(known)
+    wrong = [
+        Diagnostic(f"{flag} {key} names no provider", hint=f"there are: {', '.join(keys)}" if keys else "there is none")
+        for flag, given in (("--allow-empty", options.allow_empty), ("--accept-endpoint", options.accept_endpoint))
+        for key in given
+        if key not in keys
+    ]
+    if wrong:
+        raise UsageError(*wrong)
 
 
 def _forced(options: PlanOptions, declared: Iterable[str]) -> frozenset[str]:

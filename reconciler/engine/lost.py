@@ -44,7 +44,7 @@ class Finder:
             return
         now = self._owner.now()
         step.lost = Lost(now, error)
-        step.status = "the answer was lost; looking for it"
+        step.status = f"the answer was lost, looking for what came of it ({error.summary})"
         self._owner.progress(step)
         self._look_at(step, now + EARLY)
 

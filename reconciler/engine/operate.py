@@ -222,7 +222,7 @@ class Operate:
         if self.owner.stopping:
             self.interrupt(step)
             return
-        step.calls += 1
+        step.calls += step.intent is None  # the same call again, after a lost answer, is bounded by the step's time
         if step.calls > _MOST_CALLS:
             self.fail(step, internal(step, RuntimeError(f"{step.calls} calls and no end")))
             return

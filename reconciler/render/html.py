@@ -57,7 +57,13 @@ def plan_html(
 def drift_html(plan: Plan, *, command: str = "reconciler") -> str:
     """Live against prior state as a page."""
     real = view.of_kind(plan, "changed", "missing")
-    verdict = f"{values.count(len({i.address for i in real}), 'deployment')} with drift." if real else "No drift."
+    verdict = (
+        f"{values.count(len({i.address for i in real}), 'deployment')} with drift."
+        if real
+        else view.NO_DRIFT_BUT
+        if plan.unreadable
+        else "No drift."
+    )
     body = [
         *_top(plan, "Drift", verdict),
         *_complaints("Could not be read", plan.unreadable),

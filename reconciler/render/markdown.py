@@ -74,7 +74,13 @@ def plan_markdown(
 def drift_markdown(plan: Plan, *, max_bytes: int | None = None, command: str = "reconciler") -> str:
     """Live against prior state. Raises ValueError where `max_bytes` is below `MIN_BYTES`."""
     real = view.of_kind(plan, "changed", "missing")
-    verdict = f"{values.count(len({item.address for item in real}), 'deployment')} with drift." if real else "No drift."
+    verdict = (
+        f"{values.count(len({item.address for item in real}), 'deployment')} with drift."
+        if real
+        else view.NO_DRIFT_BUT
+        if plan.unreadable
+        else "No drift."
+    )
     head = [
         f"<!-- reconciler:drift:{_marker(plan.stack)} -->",
         _heading(plan, "Drift"),

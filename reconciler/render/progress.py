@@ -83,7 +83,7 @@ class ProgressView:
         if running is None or now - running.told < HEARTBEAT:
             return None
         running.told = now
-        status = f", the provider says {line(running.status, 60)}" if running.status else ""
+        status = f", status: {line(running.status, 120)}" if running.status else ""
         return harmless(f"{name} still under way after {duration(now - running.since)}{_step(event)}{status}")
 
     def _line(self, item: _Running, now: float, wide: int, width: int) -> str:

@@ -72,6 +72,8 @@ def drift_text(plan: Plan, *, color: bool, width: int, unmanaged: bool = False, 
     verdict = (
         f"Drift: {values.count(addresses, 'deployment')} differ{'s' if addresses == 1 else ''} from the state."
         if real
+        else view.NO_DRIFT_BUT
+        if plan.unreadable
         else "No drift: what could be read is as the state recorded it."
     )
     step: list[str] = []

@@ -34,6 +34,9 @@ _TOLD = (SENSITIVE, UNKNOWN, "(in clear)")
 FEW = 8  # so many unmanaged objects are named without being asked for
 
 
+NO_DRIFT_BUT = "No drift in what could be read; the rest is not known."
+
+
 def active(plan: Plan) -> list[Action]:
     """The actions other than `none`, in execution order."""
     return [action for action in plan.actions if action.action != "none"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.journal import IntentClosed
+from reconciler.model import Timeouts
 from reconciler.provider import UnavailableError
 from tests.support.engine_runs import Bench, outcome, results, want
 
@@ -32,6 +33,19 @@ def test_a_create_that_never_arrived_is_repeated_after_the_timeout_and_two_looks
     assert len([item for item in bench.trace.items[:second] if item[0] == "find"]) == 3
     assert bench.clock.time - start > 30
     assert len(bench.cloud.alive()) == 1
+
+
+def test_a_provider_that_never_answers_a_create_is_asked_until_the_actions_time_is_up() -> None:
+    """However often that is: it ends by the deploy's timeout, which names the trouble."""
+    bench = Bench()
+    bench.cloud.fault("create", "lost_before", times=1000)
+    report = bench.run(want("a", timeouts=Timeouts(deploy=6000)))
+    error = outcome(report, "a").error
+    assert error is not None
+    assert "was not done within" in error.summary
+    assert "the answer was lost" in error.summary
+    assert len(bench.trace.sends()) > 100
+    assert bench.cloud.alive() == []
 
 
 def test_a_create_that_lands_late_is_found_by_the_looks_after_the_timeout() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.diagnostics import UsageError
 from reconciler.model import Listing, Pending
 from reconciler.plan import Plan
 from tests.support.planning import (
@@ -151,6 +152,13 @@ def test_an_empty_list_looks_like_an_outage() -> None:
     assert make(stack(*items), before, world, allow_empty=("toy",)).refused == ()
     two = make(stack(*items[:2]), state(*list(before.deployments.values())[:2]), world)
     assert two.refused == ()
+
+
+def test_a_flag_for_a_provider_that_is_not_there_is_an_error() -> None:
+    """It would lift nothing, and nobody would notice."""
+    for flag in ("allow_empty", "accept_endpoint"):
+        with pytest.raises(UsageError, match="names no provider"):
+            make(stack(desired("a")), None, seen(), **{flag: ("toys",)})
 
 
 def test_what_a_killed_run_was_taking_away_is_no_outage() -> None:

@@ -53,7 +53,7 @@ def test_a_log_sees_starts_ends_and_heartbeats() -> None:
     assert told(view, Event("started", "a", "deploy"), 0.0) == "a: deploy started"
     assert told(view, Event("progress", "a", "deploy", status="QUEUED"), 10.0) is None
     assert told(view, Event("progress", "a", "deploy", status="BUILDING"), 31.0) == (
-        "a: deploy still under way after 31s, the provider says BUILDING"
+        "a: deploy still under way after 31s, status: BUILDING"
     )
     assert told(view, Event("progress", "a", "deploy", status="BUILDING"), 50.0) is None
     assert told(view, Event("done", "a", "deploy", id="dep-1", elapsed=80.0), 80.0) == (

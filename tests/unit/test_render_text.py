@@ -94,7 +94,7 @@ def test_no_drift_is_said_of_what_was_read_only() -> None:
     """A provider that can't be read is named beside the verdict."""
     text = drift_text(UNREADABLE, color=False, width=100)
     assert "Could not be read:" in text
-    assert "No drift: what could be read is as the state recorded it." in text
+    assert "No drift in what could be read; the rest is not known." in text
     assert "[request 7b1e-42]" in text
 
 
