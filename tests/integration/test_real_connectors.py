@@ -72,8 +72,9 @@ def test_a_failed_deploy_is_tried_again_under_the_same_id(real: RealProject) -> 
     id_ = real.recorded()["id"]
     real.made("PUT", f"models/{id_}", {"connector_id": "nobody-made-this"})
     real.undeploy_by_hand(id_)
-    real.made("POST", f"models/{id_}/_deploy", {})
-    until("the deploy has failed", lambda: real.model(id_)["model_state"] == "DEPLOY_FAILED")
+    task = real.made("POST", f"models/{id_}/_deploy", {})["task_id"]
+    until("the deploy has failed", lambda: real.made("GET", f"tasks/{task}", None)["state"] == "FAILED")
+    until("its record says so", lambda: real.model(id_)["model_state"] == "DEPLOY_FAILED")
     action = real.action()
     assert action["action"] == "deploy"
     assert "DEPLOY_FAILED" in action["reason"]

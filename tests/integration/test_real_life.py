@@ -154,7 +154,7 @@ def test_retained_it_stays_registered(real: RealProject) -> None:
     id_ = real.recorded()["id"]
     real.declare({})
     real.apply("--allow-undeploys", "1")
-    assert real.model(id_)["model_state"] == "UNDEPLOYED"
+    assert real.idle(id_)
     real.declare({"chat": real.own(retain=True)})
     real.apply()
     real.settled()

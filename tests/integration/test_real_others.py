@@ -26,7 +26,7 @@ def test_a_registered_model_is_deployed_and_given_back(real: RealProject) -> Non
     assert real.model(id_)["description"] == "used by us"
     real.declare({})
     real.apply("--allow-undeploys", "1")
-    assert real.model(id_)["model_state"] == "UNDEPLOYED"
+    assert real.idle(id_)
     assert real.ml("GET", f"connectors/{connector}")[0] == 200
 
 

@@ -118,6 +118,10 @@ class RealProject(Project):
     def serving(self, id_: str) -> bool:
         return self.model(id_)["model_state"] == "DEPLOYED" and bool(self.holders(id_))
 
+    def idle(self, id_: str) -> bool:
+        """Registered, and on no node. An undeploy in the middle of a sync-up may read DEPLOY_FAILED from then on."""
+        return self.model(id_)["model_state"] in ("UNDEPLOYED", "DEPLOY_FAILED") and not self.holders(id_)
+
     def predict(self, id_: str) -> tuple[int, Any]:
         """A predict, with the service's text where it was answered, else the reason."""
         body = {"parameters": {"messages": [{"role": "user", "content": "hello"}]}}
