@@ -114,22 +114,18 @@ def judge(state: str, holders: Sequence[str]) -> tuple[Health, bool, str]:
 
     The record is written by requests and by a job each 10 s; what the nodes say about themselves is the truth.
     """
-    nodes = f"{len(holders)} node{'s' if len(holders) != 1 else ''}"
+    held = "1 node holds it" if len(holders) == 1 else f"{len(holders)} nodes hold it"
     if state in IDLE:
-        return (
-            ("degraded", False, f"its record says {state}, but {nodes} still hold it")
-            if holders
-            else ("stopped", True, "")
-        )
+        return ("degraded", False, f"its record says {state}, but {held} still") if holders else ("stopped", True, "")
     if state in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
         if not holders:  # nodes were lost; the cluster may deploy it again by itself when one joins
             return "failed", False, f"its record says {state}, but no node holds it"
-        return ("ready", False, "") if state == "DEPLOYED" else ("degraded", False, f"only {nodes} hold it")
+        return ("ready", False, "") if state == "DEPLOYED" else ("degraded", False, f"only {held}")
     if state in ("DEPLOYING", "REGISTERING"):
         return "pending", False, ""
     if state == "DEPLOY_FAILED":
         if holders:  # losers of deploys at the same instant may write this; the next sync-up puts it right
-            return "updating", False, f"its record says DEPLOY_FAILED, but {nodes} hold it"
+            return "updating", False, f"its record says DEPLOY_FAILED, but {held}"
         return "failed", False, "the last deploy failed"
     return "unknown", False, f"unknown model_state {state!r}"
 
