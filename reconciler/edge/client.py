@@ -125,19 +125,22 @@ class Client:
         for all methods, unless it can wait in a line (`pace.in_line`) · any other 4xx, and a redirect, RejectedError ·
         5xx UnavailableError · no connection UnreachableError, retried for all methods · a lost answer UnavailableError
         · a body that is not the promised JSON BadAnswerError. `effect` is "unknown" wherever something may have been
-        done.
+        done, by any of the tries.
         """
         raw = None if json is _NO_ANSWER else _encoded(json)
         target = f"{path}?{urlencode(params, errors='replace')}" if params else path
         exchange = Exchange(self.provider, method, f"{method} {path}", self.base_url, self.scrub)
         may_repeat = method in REPEATABLE if repeatable is None else repeatable
         started = self._monotonic()
-        fresh, renewed, retries = False, False, 0
+        fresh, renewed, retries, done = False, False, 0, False
         while True:
             sent = self._exchange(exchange, target, raw, headers, fresh, empty_ok)
             if isinstance(sent, Answer):
                 was_answered()
                 return sent
+            done = done or sent.error.effect == "unknown"
+            if done:  # a later try that was refused says nothing of an earlier one whose answer was lost
+                sent.error.effect = "unknown"
             fresh = sent.error.status == 401 and callable(self._authorize) and not renewed
             if fresh:
                 renewed = True

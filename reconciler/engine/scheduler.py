@@ -289,6 +289,7 @@ class Owner:
         if step is None or step.phase != "running" or request.turn != step.turn:
             return
         step.asking = "queued"
+        step.touched = step.touched or error.effect == "unknown"
         if request.kind == "send":
             step.intent_sent = False
         if self.stopping:

@@ -101,6 +101,13 @@ def test_retries_end() -> None:
     assert sent == 4
 
 
+def test_a_try_that_was_refused_says_nothing_of_one_that_was_lost() -> None:
+    """A DELETE is cut after its effect, and its repetition denied: whether anything was done is not known."""
+    error, sent = failed(in_turn(None, answer(403, {"message": "no"})), "DELETE")
+    assert isinstance(error, AccessError)
+    assert (error.effect, sent) == ("unknown", 2)
+
+
 def test_no_connection_is_retried_even_for_a_create() -> None:
     """A refused connection did nothing, so it may be tried again."""
     with HostileServer(in_turn(None)) as server:
