@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.crash.campaign import CONTROLS, PROVIDERS, SABOTAGES, aimed, campaign, jobs_of, missed, table
+from tests.crash.campaign import CONTROLS, PROVIDERS, SABOTAGES, aimed, campaign, control, jobs_of, missed, table
 from tests.support.campaign_run import Lane, Tally
 
 pytestmark = pytest.mark.campaign
@@ -47,7 +47,7 @@ def test_nothing_is_lost_doubled_or_told_wrongly(
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 def test_the_campaign_would_notice(sabotage: str, lanes: list[Lane]) -> None:
     """With intents not written, creates retried blindly or outcomes not synced, it reports doubled or lost ones."""
-    total = campaign(jobs_of(SEED + 2, CONTROLS), lanes, sabotage)
+    total = control(SEED + 2, lanes, sabotage)
     assert total.doubled + total.lost > 0, str(total)
 
 
