@@ -262,10 +262,7 @@ def main() -> None:
         _report[:] = [Path(request["points"] or os.devnull)]
         for name, first, second in request["spoils"]:
             SPOILERS[name](first, second)
-        try:
-            original(request)
-        except KeyboardInterrupt:  # a signal before the command line had begun
-            os._exit(130)
+        original(request)
 
     zygote.child = child  # type: ignore[assignment]
     killer.Harm, killer.kind_of = Aim, kind_of  # type: ignore[misc]

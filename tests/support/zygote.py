@@ -98,6 +98,8 @@ def main() -> None:
             if pid == 0:
                 try:
                     child(request)
+                except KeyboardInterrupt:  # a signal before the command line had begun
+                    os._exit(130)
                 finally:
                     os._exit(99)
             answer = {"pid": pid}
