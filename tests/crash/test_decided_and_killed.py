@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.crash import Place, soon
+from tests.support.crash import Place
 from tests.support.crash_bench import numbered
-from tests.support.crash_cases import CASES, LIVE, Case
+from tests.support.crash_cases import CASES, LIVE, Case, kill_in_flight
 
 DEPLOY = next(case for case in CASES if case.name == "neevcloud-deploy")
 UPDATE = next(case for case in CASES if case.name == "opensearch-update")
@@ -18,13 +18,7 @@ UPDATE = next(case for case in CASES if case.name == "opensearch-update")
 def uncertain(case: Case, place: Place, match: str) -> Callable[[], None]:
     """The apply died while the provider did what was asked; gives what brings that moment back."""
     case.lay_out(place)
-    place.control("POST", case.type, "faults", [{"match": match, "kind": "delay:3"}])
-    run = place.start("apply", "--auto-approve")
-    with soon("the request came") as again:
-        while place.world(case.type)["faults"]:
-            again()
-    run.kill()
-    assert run.wait().killed
+    kill_in_flight(case, place, match)
     return place.snapshot()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.crash import Place, soon
-from tests.support.crash_cases import CASES, LIVE, SETTINGS, Case, beside, stack
+from tests.support.crash import Place
+from tests.support.crash_cases import CASES, LIVE, SETTINGS, Case, beside, kill_in_flight, stack
 
 UPDATE = next(case for case in CASES if case.name == "opensearch-update")
 DEPLOY = next(case for case in CASES if case.name == "neevcloud-deploy")
@@ -12,13 +12,7 @@ DEPLOY = next(case for case in CASES if case.name == "neevcloud-deploy")
 def killed_in_flight(case: Case, place: Place, match: str) -> set[str]:
     """The apply died while the provider did what was asked; ids of what stood there before us."""
     there = case.lay_out(place)
-    place.control("POST", case.type, "faults", [{"match": match, "kind": "delay:3"}])
-    run = place.start("apply", "--auto-approve")
-    with soon("the request came") as again:
-        while place.world(case.type)["faults"]:
-            again()
-    run.kill()
-    assert run.wait().killed
+    kill_in_flight(case, place, match)
     return there
 
 

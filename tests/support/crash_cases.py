@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.crash import CREDENTIALS, Place
+from tests.support.crash import CREDENTIALS, Place, soon
 
 Spec = dict[str, Any]
 Deployments = dict[str, Spec]
@@ -341,3 +341,14 @@ def _id_in_world(type_: str, live: Mapping[str, Spec], id_: str) -> str | None:
     if type_ == "nugen":
         return next((key for key, one in live.items() if id_ in (key, one.get("alignment_id"))), None)
     return id_
+
+
+def kill_in_flight(case: Case, place: Place, match: str) -> None:
+    """Apply, and die while the provider does what was asked by the request that meets `match`."""
+    place.control("POST", case.type, "faults", [{"match": match, "kind": "delay:3"}])
+    run = place.start("apply", "--auto-approve")
+    with soon("the request came") as again:
+        while place.world(case.type)["faults"]:
+            again()
+    run.kill()
+    assert run.wait().killed
