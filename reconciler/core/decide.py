@@ -157,6 +157,9 @@ def _recorded(ctx: Context, desired: Desired, prior: Recorded) -> Decision:
         notes += (f"in transition (status {why.status_of(live)}): apply waits for it",)
     elif kind == "none" and desired.probe is not None and prior.pending is not None and prior.pending.verb == "deploy":
         notes += (why.with_why("it was not seen to answer since its deploy: apply probes it", prior.pending.cause),)
+    elif prior.pending is not None and prior.pending.verb in ("scale", "update"):
+        found = "; it is as declared now" if kind == "none" else ""
+        notes += (f"{why.with_why(f'its {prior.pending.verb} was not seen to end', prior.pending.cause)}{found}",)
     action = _action(ctx, desired, prior, live, kind, why.join(reasons) or "in sync", compared.changes, notes)
     action = replace(
         action, may=kind != "none" and kind == compared.strength != compared.known and not _forced(ctx, desired, live)

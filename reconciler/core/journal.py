@@ -112,7 +112,7 @@ _RUN = tuple(item.name for item in fields(RunStarted) if item.name != "reached")
 @dataclass(frozen=True, slots=True)
 class LastRun:
     """The last command that wrote. `result` is None while it runs, and for ever if it was killed; `step` is the last
-    thing it wrote down (`deploy chat: create`), for the reader."""
+    thing it wrote down (`deploy chat: create`, `chat is ready`), for the reader."""
 
     started: RunStarted
     result: str | None = None
@@ -265,14 +265,14 @@ class _Folding:
             case IntentClosed.kind:
                 self.intents.pop(record["id"], None)
             case EntrySet.kind:
+                entry = recorded_from_json(record["address"], record["entry"], file=self.file)
                 if self._counts():
-                    entry = recorded_from_json(record["address"], record["entry"], file=self.file)
                     self.deployments[entry.address] = entry
-                self.step = f"{record['address']} recorded"
+                self.step = _told(entry)
             case EntryRemoved.kind:
                 if self._counts():
                     self.deployments.pop(record["address"], None)
-                self.step = f"{record['address']} removed"
+                self.step = f"{record['address']} is removed from the state"
             case OutputsSet.kind:
                 if self._counts():
                     self.outputs = dict(record["outputs"])
@@ -322,6 +322,11 @@ class _Folding:
         intents = tuple(self.intents.values())
         untold = last if last is not None and last.result is None else self.untold
         return Replayed(state, intents, last, untold, torn, pending=bool(self.facts or intents or torn))
+
+
+def _told(entry: Recorded) -> str:
+    pending = entry.pending
+    return f"{entry.address} is {entry.health}" if pending is None else f"{entry.address}: {pending.verb} not finished"
 
 
 def carried(replayed: Replayed) -> Iterable[Record]:

@@ -14,6 +14,7 @@ from reconciler.core.paths import Part
 from reconciler.core.schema import ProviderSchema
 from reconciler.core.sensitive import hides_secret
 from reconciler.core.source import Document
+from reconciler.core.tree import has_unknown
 from reconciler.core.validate import violations
 from reconciler.core.words import did_you_mean, listing, show
 from reconciler.diagnostics import Span
@@ -82,15 +83,16 @@ class ProviderSection:
                 )
                 self.broken.add(key)
                 continue
-            before = len(self.complaints.errors)
             config = self._one(key, body or {}, schema)
-            if len(self.complaints.errors) > before:
+            if config is None:
                 self.broken.add(key)
             else:
                 found[key] = config
         return found
 
-    def _one(self, key: str, body: Mapping[str, Json], schema: ProviderSchema) -> ProviderConfig:
+    def _one(self, key: str, body: Mapping[str, Json], schema: ProviderSchema) -> ProviderConfig | None:
+        """None where something is wrong with it, and was complained about (an Unknown was at its variable)."""
+
         def place(path: Iterable[Part]) -> Span:
             return self.document.spans.at(("providers", key, *path))
 
@@ -110,14 +112,15 @@ class ProviderSection:
         if len(self.complaints.errors) == before:
             self._validate(key, values, schema)
         settings = {name: value for name, value in values.items() if name not in _APART and value is not None}
-        if len(self.complaints.errors) == before:
+        if len(self.complaints.errors) == before and not has_unknown(values):
             settings = self._settled(key, settings, schema)
-        good = len(self.complaints.errors) == before
+        if len(self.complaints.errors) > before or has_unknown(values):
+            return None
         return ProviderConfig(
             key=key,
             type=type_of(key),
             settings=settings,
-            scope=self.types[type_of(key)].scope(settings) if good and type_of(key) in self.types else "",
+            scope=self.types[type_of(key)].scope(settings) if type_of(key) in self.types else "",
             credentials=credentials,
             prices=values.get("prices") or {},
             span=self.document.spans.key(("providers", key)),

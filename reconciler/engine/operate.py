@@ -228,10 +228,8 @@ class Operate:
             return
         step.turn += 1
         step.call = call
-        if step.operation.verb == "undeploy" and step.calls == 1 and step.prior is not None:
-            # A killed run that took all away leaves an empty list, which must not look like an outage.
-            pending = self.world.entries.pending(step, "undeploy", "interrupted")
-            self.world.ledger.put(self.world.entries.of(step, pending=pending))
+        if step.calls == 1:
+            self._announce(step)
         if call.creates and step.intent is None:
             step.intent = self._intent(step, call)
             self.world.ledger.intend(step.intent)
@@ -324,6 +322,17 @@ class Operate:
         self.owner.over(step, result, error)
 
     # --- what is written down -----------------------------------------------------------------------------------------
+    def _announce(self, step: Step) -> None:
+        """Record, before its first request, that a change or an undeploy is under way; a create has its intent.
+
+        A killed run that took all away leaves an empty list, which must not look like an outage; and a secret that it
+        may have changed is not known any more.
+        """
+        verb = step.operation.verb
+        if verb != "deploy" and step.prior is not None:
+            pending = self.world.entries.pending(step, verb, "interrupted")
+            self.world.ledger.put(self.world.entries.of(step, pending=pending))
+
     def keep(self, step: Step, cause: str) -> None:
         """Record a deployment that is ready and has not answered its probe: its deploy stays pending."""
         self.world.ledger.put(self.world.entries.unanswered(step, cause))
@@ -335,7 +344,7 @@ class Operate:
             self.keep(step, cause)
             return
         if op is None or not self._worth_recording(step, op):
-            if op is not None and op.verb == "undeploy" and step.calls and step.prior is not None:
+            if op is not None and op.verb != "deploy" and step.calls and step.prior is not None:
                 self.world.ledger.put(step.prior)  # it was refused
             return
         self.world.ledger.put(

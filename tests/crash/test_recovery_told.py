@@ -111,8 +111,31 @@ def test_a_killed_run_that_left_nothing_uncertain_is_told(command: tuple[str, ..
     ended = place.run(*command)
     text = flat(ended)
     tells_who(text)
-    assert text.count("did not end; the last that it wrote down: chat recorded") == 1, ended
+    assert text.count("did not end; the last that it wrote down: chat is ready") == 1, ended
     assert ended.code == 0, ended
+
+
+@pytest.mark.parametrize("effect", [True, False], ids=["it took effect", "it did not"])
+def test_a_change_that_was_under_way_is_told(effect: bool, place: Place) -> None:
+    """A killed scale: which run it was, that the scale was not seen to end, and what is found of it."""
+    case = next(case for case in CASES if case.name == "neevcloud-scale")
+    case.lay_out(place)
+    if effect:
+        place.control("POST", "neevcloud", "faults", [{"match": "PUT .*/scale$", "kind": "delay:3"}])
+        run = place.start("apply", "--auto-approve")
+        with soon("the request came") as again:
+            while place.world("neevcloud")["faults"]:
+                again()
+        run.kill()
+        assert run.wait().killed
+    else:
+        ended = place.run("apply", "--auto-approve", points=True, target=("after started+entry:scale", 0))
+        assert ended.killed, ended
+    text = flat(place.run("plan"))
+    assert "did not end; the last that it wrote down: chat: scale not finished" in text
+    assert "its scale was not seen to end (interrupted)" in text
+    assert ("it is as declared now" in text or "apply waits for it" in text) is effect
+    assert place.apply().code == 0
 
 
 def test_a_provider_that_targets_leave_out_is_not_asked_after(place: Place) -> None:
@@ -166,7 +189,7 @@ def test_a_command_that_does_not_tell_leaves_it_to_be_told(command: tuple[str, .
     for words in (("plan",), ("apply", "--auto-approve")):
         ended = place.run(*words)
         assert ended.code == 0, ended
-        assert "did not end; the last that it wrote down: chat recorded" in flat(ended), ended
+        assert "did not end; the last that it wrote down: chat is ready" in flat(ended), ended
     assert "did not end" not in flat(place.run("plan"))
 
 

@@ -108,4 +108,4 @@ def test_a_run_that_did_not_end_is_told_where_no_plan_is_printed(more: tuple[str
     ended = place.run("apply", *more)
     assert ended.code == 0, ended
     assert flat(ended).count("note: The last run (`apply`,") == 1, ended
-    assert "did not end; the last that it wrote down: chat recorded" in flat(ended)
+    assert "did not end; the last that it wrote down: chat is ready" in flat(ended)

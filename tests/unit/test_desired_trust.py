@@ -122,6 +122,15 @@ def test_wrong_settings(setting: str, message: str, hint: str) -> None:
     assert "literal" not in problem.detail
 
 
+@pytest.mark.parametrize("setting", ["timeout", "endpoint", "region"])
+def test_a_setting_of_a_broken_variable(setting: str) -> None:
+    """What is wrong with the variable is told once, and nothing is said of what is made of it."""
+    head = f"version: 1\nstack: s\nvariables: {{m: }}\nproviders: {{fake: {{{setting}: '${{var.m}}'}}}}\n"
+    problem = only_error("deployments: {d: {provider: fake, spec: {model: m}}}\n", head=head)
+    assert problem.span is not None
+    assert problem.span.line == 3
+
+
 def test_unknown_provider_type() -> None:
     """A type that nobody ships is an error with the nearest one, known types included that this run did not load."""
     problem = only_error("", head="version: 1\nstack: s\nproviders: {neevclod: {}}\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.core.journal import EntryRemoved, EntrySet, IntentClosed, IntentWritten, RunEnded, RunStarted
 from reconciler.diagnostics import Diagnostic, IncompleteError, StateError
+from reconciler.model import Desired, Secret
 from tests.support.engine_runs import Bench, want
-from tests.support.fake_provider import MemoryJournal, Trace
+from tests.support.fake_provider import KilledError, MemoryJournal, Trace
 
 
 def synced(trace: Trace, start: int, end: int) -> bool:
@@ -40,29 +43,62 @@ def test_an_intent_is_on_disk_before_its_request_goes_out() -> None:
             assert bench.trace.items[written][1].intent.memo["lacked"] is True
 
 
-def test_an_undeploy_is_on_disk_before_its_request_goes_out() -> None:
-    """What a killed run was taking away is known to have been on its way out: its absence looks like no outage."""
+CHANGES = pytest.mark.parametrize(
+    ("verb", "step", "wanted"),
+    [
+        ("undeploy", "delete", ()),
+        ("scale", "scale", (want("a", replicas=2),)),
+        ("update", "update", (want("a", note="new"),)),
+    ],
+)
+
+
+@CHANGES
+def test_a_change_is_on_disk_before_its_request_goes_out(verb: str, step: str, wanted: tuple[Desired, ...]) -> None:
+    """What a killed run was changing is known to be under way; what it took away looks like no outage."""
     bench = Bench()
     bench.running(want("a"))
-    bench.run()
-    sent = bench.trace.place("send", "delete", "a")
+    bench.run(*wanted)
+    sent = bench.trace.place("send", step, "a")
     pending = [
         index for index, item in enumerate(bench.trace.items[:sent])
         if item[0] == "append" and isinstance(item[1], EntrySet)
-        and item[1].entry.pending is not None and item[1].entry.pending.verb == "undeploy"
+        and item[1].entry.pending is not None and item[1].entry.pending.verb == verb
     ]  # fmt: skip
     assert pending
     assert synced(bench.trace, pending[0], sent)
 
 
-def test_an_undeploy_that_was_refused_leaves_the_record_as_it_was() -> None:
+@CHANGES
+def test_a_change_that_was_refused_leaves_the_record_as_it_was(
+    verb: str, step: str, wanted: tuple[Desired, ...]
+) -> None:
     """Nothing of it is under way."""
     bench = Bench()
     bench.running(want("a"))
     before = bench.state.deployments["a"]
-    bench.cloud.fault("delete", "refused", address="a")
-    bench.run()
+    bench.cloud.fault(step, "refused", address="a")
+    report = bench.run(*wanted)
+    assert (report.outcomes[0].action, report.outcomes[0].result) == (verb, "failed")
     assert bench.state.deployments["a"] == before
+
+
+def test_a_secret_that_a_killed_run_was_changing_is_brought_again() -> None:
+    """Killed between the effect and the record: with the old value back in the file it is planned again, since nobody
+    can see which of the two is there."""
+    old, new = (replace(want("a"), spec={"name": "a", "token": Secret(text, "${env.T}")}) for text in ("old", "new"))
+    bench = Bench()
+    bench.run(old)
+    plan, before = bench.plan(new), bench.state
+
+    def die() -> None:
+        raise KilledError
+
+    bench.cloud.fault("update", "call", then=die)
+    with pytest.raises(KilledError):
+        bench.apply(plan)
+    bench.state, _ = bench.journal.after(before)
+    assert [action.action for action in bench.plan(old).actions] == ["update"]
 
 
 def test_an_outcome_is_on_disk_before_its_event_is_told() -> None:

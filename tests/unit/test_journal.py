@@ -24,7 +24,7 @@ from reconciler.core.journal import (
     unended,
 )
 from reconciler.diagnostics import StateError
-from reconciler.model import RecordedProvider, Secret, Writer
+from reconciler.model import Pending, RecordedProvider, Secret, Writer
 from tests.support.states import entry, full_entry, intent, run, state
 
 BASE = state(entry("chat"), entry("old"))
@@ -114,6 +114,15 @@ def test_last_run_tells_how_it_ended_and_where() -> None:
     assert killed is not None
     assert (killed.started.command, killed.started.user, killed.result) == ("apply", "alice", None)
     assert killed.step == "deploy chat: create"
+    half = replace(entry("chat"), pending=Pending("scale", "2025-01-31T08:00:00Z", "interrupted"))
+    for records, step in (
+        ([EntrySet(entry("chat"))], "chat is ready"),
+        ([EntrySet(entry("chat")), EntrySet(half)], "chat: scale not finished"),
+        ([EntrySet(entry("chat")), EntryRemoved("chat")], "chat is removed from the state"),
+    ):
+        killed = replay(BASE, text([run(), *records])).last_run
+        assert killed is not None
+        assert killed.step == step
     ended = replay(BASE, text([run(), RunEnded("run-1", "partial")])).last_run
     assert ended is not None
     assert ended.result == "partial"
@@ -242,7 +251,7 @@ def test_a_run_that_did_not_end_stays_untold_behind_later_ones() -> None:
     for _ in range(2):
         killed = replay(killed.state, b"".join(encode(record, 1) for record in carried(killed)))
         assert killed.untold is not None
-        assert (killed.untold.started.run, killed.untold.step) == ("run-1", "new recorded")
+        assert (killed.untold.started.run, killed.untold.step) == ("run-1", "new is ready")
     later = [run(run="run-2", serial=8), OutputsSet({}), RunEnded("run-2", "done")]
     behind = replay(killed.state, text([unended(killed.untold), *later]))
     assert behind.last_run is not None

@@ -270,6 +270,21 @@ def test_left_pending_by_an_earlier_run_is_settled() -> None:
     assert [(change.kind, change.path) for change in made.state_changes] == [("record", "pending")]
 
 
+@pytest.mark.parametrize(
+    ("replicas", "kind", "note"),
+    [
+        (1, "scale", "its scale was not seen to end (interrupted)"),
+        (2, "none", "its scale was not seen to end (interrupted); it is as declared now"),
+    ],
+)
+def test_a_change_that_an_earlier_run_left_is_told(replicas: int, kind: str, note: str) -> None:
+    """What the earlier run left uncertain, and what is found of it: done, or still to do."""
+    entry = recorded(CHAT, "d-1", pending=Pending("scale", "2025-11-21T11:50:00Z", "interrupted"))
+    found = replace(LIVE, attributes={**LIVE.attributes, "replicas": replicas})
+    act = action(make(stack(CHAT), state(entry), seen(found)), "chat")
+    assert (act.action, act.notes) == (kind, (note,))
+
+
 def test_nothing_live_yet_of_an_interrupted_deploy() -> None:
     """Only things beside it exist: it is deployed, and the reason says that it never was to the end."""
     entry = recorded(CHAT, None, created={"group": "g"})
