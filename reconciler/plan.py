@@ -176,7 +176,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the event stream; fields that do not apply are None."""
+    """One line of the event stream; fields that do not apply are None. `interrupted`: a `failed` one that was stopped
+    by a signal."""
 
     event: Literal["started", "progress", "done", "failed", "skipped"]
     address: str
@@ -187,6 +188,7 @@ class Event:
     health: Health | None = None
     error: str | None = None
     elapsed: float | None = None
+    interrupted: bool = field(default=False, metadata={"json": False})
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ class Client:
                 continue
             wait = self._wait(sent, may_repeat, retries, self._monotonic() - started)
             if wait is None:
-                raise sent.error
+                raise failures.tried(sent.error, retries + 1, self._monotonic() - started)
             retries += 1
             self._log(f"{self.provider}: retry {retries} of {exchange.what} in {wait:.2f} s: {sent.error.message}")
             self._sleep_before_retry(wait, throttled=sent.again == "when allowed")

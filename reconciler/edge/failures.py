@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from reconciler.core.duration import text as duration
 from reconciler.edge.scrub import Scrubber, shorten
 from reconciler.model import Json
 from reconciler.provider import (
@@ -156,15 +158,25 @@ def refused(
         )
 
     if throttled:
-        return Failure(made(ThrottledError, "throttles", "none"), "when allowed")
+        return Failure(made(ThrottledError, "throttles", "none", _THROTTLED_HINT), "when allowed")
     if status in (401, 403):
         return Failure(made(AccessError, "denies", "none", _access_hint(status)))
     if status == 404:
         return Failure(made(NotFoundError, "does not know", "none"))
     if status >= 500 or status == 408:
         again: Again = "never" if status in (501, 505) else "if repeatable"
-        return Failure(made(UnavailableError, "failed at", exchange.lost), again)
+        return Failure(made(UnavailableError, "failed at", exchange.lost, _DOWN_HINT), again)
     return Failure(made(RejectedError, "refuses", "none"))
+
+
+def tried(error: ProviderError, times: int, elapsed: float) -> ProviderError:
+    """The error, saying how often and for how long (seconds) it was tried, where that was more than once."""
+    if times > 1:
+        (diagnostic,) = error.diagnostics
+        told = f"tried {times} times within {duration(ceil(elapsed))}"
+        detail = f"{diagnostic.detail}; {told}" if diagnostic.detail else told
+        error.diagnostics = (replace(diagnostic, detail=detail),)
+    return error
 
 
 def _access_hint(status: int) -> str:
@@ -197,6 +209,10 @@ def _tls(error: ssl.SSLError) -> tuple[str, str, Again]:
     return f"TLS failed ({reason})", hint, "always"
 
 
+_DOWN_HINT = "the trouble is the provider's: run the same command again when it is over"
+_THROTTLED_HINT = (
+    "run it again later, or ask for less at once: `requests_per_second`, `max_concurrency` of the provider"
+)
 _CA_HINT = "where the authority is your own, give its certificate as `ca_cert`"
 
 

@@ -254,6 +254,7 @@ class Owner:
                 action.address, action.action, step=step.label if job.result != "skipped" else None, id=job.id,
                 status=status if job.result != "skipped" else None, health=job.health,
                 error=job.error.summary if job.error is not None else None, elapsed=job.elapsed,
+                interrupted=job.result == "interrupted",
             )
         )  # fmt: skip
 

@@ -28,7 +28,7 @@ def event_to_json(event: Event) -> dict[str, Json]:
     out: dict[str, Json] = {}
     for item in fields(Event):
         found = getattr(event, item.name)
-        if found is not None:
+        if found is not None and item.metadata.get("json", True):
             out[item.name] = round(found, 3) if item.name == "elapsed" else found
     return out
 

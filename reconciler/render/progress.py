@@ -76,7 +76,8 @@ class ProgressView:
         took = f" after {duration(event.elapsed)}" if event.elapsed is not None else ""
         about = f" ({line(event.id, 80)})" if event.id else ""
         error = f": {line(event.error, 500)}" if event.error else ""
-        return harmless(f"{name} {_WORDS[event.event]}{took}{about}{error}")
+        word = "interrupted" if event.interrupted else _WORDS[event.event]
+        return harmless(f"{name} {word}{took}{about}{error}")
 
     def _plain_progress(self, event: Event, name: str, now: float) -> str | None:
         running = self._running.get(event.address)

@@ -58,6 +58,8 @@ def test_a_signal_while_it_waits(name: str, number: int, place: Place) -> None:
     ended = run.wait()
     assert ended.code == 3, ended
     assert time.monotonic() - since < 5.0
+    assert " interrupted after " in ended.err
+    assert "FAILED" not in ended.err
     (entry,) = place.state()["deployments"].values()
     assert entry["pending"], entry
     place.control("PUT", case.type, "knobs", QUICK)

@@ -99,6 +99,9 @@ def test_retries_end() -> None:
     assert isinstance(error, UnavailableError)
     assert error.effect == "none"
     assert sent == 4
+    (told,) = error.diagnostics
+    assert "tried 4 times within " in told.detail
+    assert "run the same command again" in told.hint
 
 
 def test_a_try_that_was_refused_says_nothing_of_one_that_was_lost() -> None:

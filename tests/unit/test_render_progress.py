@@ -60,6 +60,9 @@ def test_a_log_sees_starts_ends_and_heartbeats() -> None:
         "a: deploy done after 1m 20s (dep-1)"
     )
     assert told(view, Event("failed", "b", "scale", error="500 oops"), 81.0) == "b: scale FAILED: 500 oops"
+    assert (
+        told(view, Event("failed", "c", "scale", error="stop", interrupted=True), 81.0) == "c: scale interrupted: stop"
+    )
     assert told(view, Event("skipped", "c", "update", error="it needs b"), 82.0) == "c: update skipped: it needs b"
 
 
