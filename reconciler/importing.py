@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.core.record import record
-from reconciler.core.words import nearest
+from reconciler.core.compare.record import record
+from reconciler.core.values.words import nearest
 from reconciler.diagnostics import Diagnostic, PlanConflictError, StateError, UsageError
 from reconciler.model import Desired, Live, ProviderConfig, Recorded, State
 from reconciler.provider import Provider

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.core.duration import seconds
+from reconciler.core.values.duration import seconds
 from reconciler.edge.backends.base import Base
 from reconciler.model import ProviderConfig, Recorded, Stack
 from reconciler.plan import PlanOptions
@@ -17,14 +17,14 @@ from reconciler.provider import Provider
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
-    from reconciler.core.findings import Finding
+    from reconciler.core.planning.findings import Finding
     from reconciler.engine.recover import Resolution
 
 
 def providers_to_ask(stack: Stack, base: Base, options: PlanOptions) -> frozenset[str]:
     """The provider keys that a run must contact, those of what may have been begun included: also where all else has
     gone, or where it was begun at another provider than the recorded one."""
-    from reconciler.core.select import providers_needed
+    from reconciler.core.planning.select import providers_needed
 
     if base.state is None or not base.intents:
         return frozenset(providers_needed(stack, base.state, options))
@@ -78,6 +78,6 @@ def unended_note(space: Workspace, base: Base, locked: bool) -> tuple[str, ...]:
     """One note of a run that was killed and left nothing uncertain; what is uncertain tells of the run itself."""
     if base.untold is None:
         return ()  # nearly always
-    from reconciler.core.findings import unended
+    from reconciler.core.planning.findings import unended
 
     return (unended(base.untold, under_way=not locked and space.backend.lock_status().state == "held"),)

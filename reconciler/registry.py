@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import cast
 
-from reconciler.core.schema import ProviderSchema, compile_schema
+from reconciler.core.schemas.schema import ProviderSchema, compile_schema
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.edge.schemas import provider_types, read_schema
 from reconciler.provider import ProviderType

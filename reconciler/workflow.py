@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from reconciler.core.bulk import collector_paused
+from reconciler.core.values.bulk import collector_paused
 from reconciler.diagnostics import (
     Diagnostic,
     FileError,
@@ -30,7 +30,7 @@ from reconciler.recovery import findings_of, found, providers_to_ask, resolve, u
 from reconciler.workspace import Workspace
 
 if TYPE_CHECKING:
-    from reconciler.core.references import Reference
+    from reconciler.core.values.references import Reference
     from reconciler.engine.recover import Resolution
 
 
@@ -79,7 +79,7 @@ def plan(space: Workspace, options: PlanOptions, *, locked: bool = False) -> Pla
 
     `locked`: this run holds the lock and may create again what a killed run left uncertain, so it looks twice.
     """
-    from reconciler.core.planner import plan as make_plan
+    from reconciler.core.planning.planner import plan as make_plan
 
     planned = _look(space, options, partial(make_plan, secrets=_secrets(space)), locked=locked)
     if planned.plan.unreadable:
@@ -89,7 +89,7 @@ def plan(space: Workspace, options: PlanOptions, *, locked: bool = False) -> Pla
 
 def drift(space: Workspace, options: PlanOptions) -> Planned:
     """The same look, compared with the state instead of the file: what can't be read is part of the result."""
-    from reconciler.core.drift_report import find_drift
+    from reconciler.core.planning.drift_report import find_drift
 
     return _look(space, options, find_drift, locked=False)
 
@@ -123,7 +123,7 @@ def _look(space: Workspace, options: PlanOptions, make: Callable[..., Plan], *, 
 
 def _secrets(space: Workspace) -> Callable[[Reference], Json]:
     """Values of `env` and `var` references, as they are now."""
-    from reconciler.core.desired import secret_lookup
+    from reconciler.core.load.desired import secret_lookup
 
     find = secret_lookup(space.document, space.inputs)
     return lambda reference: find(reference.text)
@@ -132,7 +132,7 @@ def _secrets(space: Workspace) -> Callable[[Reference], Json]:
 # --- saved plans --------------------------------------------------------------------------------------------------
 def saved(planned: Planned) -> dict[str, object]:
     """The plan as the document that `--out` writes."""
-    from reconciler.core.plan_codec import plan_to_file
+    from reconciler.core.planfile.plan_codec import plan_to_file
 
     state = planned.base.state
     return plan_to_file(planned.plan, state.digest_key if state else None)
@@ -140,7 +140,7 @@ def saved(planned: Planned) -> dict[str, object]:
 
 def read_saved(path: Path, secrets: Callable[[str], Json] | None = None) -> Plan:
     """The plan in a file; with `secrets` (reference text to value) it can be carried out, without it only shown."""
-    from reconciler.core.plan_codec import plan_from_file
+    from reconciler.core.planfile.plan_codec import plan_from_file
     from reconciler.edge.planfile import read_plan
 
     try:
@@ -153,9 +153,9 @@ def read_saved(path: Path, secrets: Callable[[str], Json] | None = None) -> Plan
 
 def plan_from(space: Workspace, path: Path) -> Planned:
     """A saved plan, checked against the world as it is now. Raises StaleError with every reason against it."""
-    from reconciler.core.desired import secret_lookup
-    from reconciler.core.findings import notes, uncertain
-    from reconciler.core.stale import concerns, needed_by, staleness
+    from reconciler.core.load.desired import secret_lookup
+    from reconciler.core.planning.findings import notes, uncertain
+    from reconciler.core.planning.stale import concerns, needed_by, staleness
 
     shown, base = read_saved(path), space.base
     if shown.sandbox and not space.invocation.sandbox:
@@ -206,7 +206,7 @@ def _stale(path: Path, reasons: tuple[str, ...]) -> StaleError:
 
 def plan_same_as(space: Workspace, options: PlanOptions, path: Path) -> Planned:
     """Plan anew; raises StaleError unless the actions are those of the saved plan."""
-    from reconciler.core.plan_codec import same_actions
+    from reconciler.core.planfile.plan_codec import same_actions
 
     before = read_saved(path)
     planned = plan(space, options, locked=True)
@@ -285,7 +285,7 @@ def apply(
 def _look_again(space: Workspace, planned: Planned) -> Planned:
     """The same plan with what is live now: however long the question stood, what is sent goes by a list of just before.
     Raises StaleError with every reason against it."""
-    from reconciler.core.stale import staleness
+    from reconciler.core.planning.stale import staleness
 
     base, recovered = planned.base, findings_of(planned.resolutions)
     refreshed = space.fetch(planned.configs, planned.providers, base.state, found(recovered))
@@ -340,7 +340,7 @@ def change_state(
 
 def move(space: Workspace, source: str, target: str, lock_timeout: str) -> State:
     """Give what stands at `source` the address `target`."""
-    from reconciler.core.state_ops import move as moved
+    from reconciler.core.state.state_ops import move as moved
 
     def change(state: State) -> State:
         return moved(state, source, target, begun={intent.address for intent in space.base.intents})
@@ -350,7 +350,7 @@ def move(space: Workspace, source: str, target: str, lock_timeout: str) -> State
 
 def remove(space: Workspace, addresses: Collection[str], lock_timeout: str) -> State:
     """Stop managing these addresses, and forget what a killed run may have begun there."""
-    from reconciler.core.state_ops import remove as without
+    from reconciler.core.state.state_ops import remove as without
 
     def change(state: State) -> State:
         begun = {intent.address for intent in space.base.intents}
@@ -361,7 +361,7 @@ def remove(space: Workspace, addresses: Collection[str], lock_timeout: str) -> S
 
 def push_state(space: Workspace, new: State, *, force: bool, lock_timeout: str) -> State:
     """Put `new` in place of the present state if it may be; see `core.state_ops.pushed`."""
-    from reconciler.core.state_ops import pushed
+    from reconciler.core.state.state_ops import pushed
 
     with space.locked("state push", lock_timeout):
         base, backend = space.base, space.backend
@@ -372,7 +372,7 @@ def push_state(space: Workspace, new: State, *, force: bool, lock_timeout: str) 
 
 def move_stack(space: Workspace, source: str, target: str, lock_timeout: str) -> None:
     """Give the state of stack `source` the name `target`; may be repeated after a kill in between."""
-    from reconciler.core.state_ops import renamed
+    from reconciler.core.state.state_ops import renamed
     from reconciler.edge.store import move_stack as put
 
     old, new = space.backend_of(source), space.backend_of(target)

@@ -25,8 +25,8 @@ from reconciler.provider import Provider, Wire
 from reconciler.registry import Registry, registry
 
 if TYPE_CHECKING:
-    from reconciler.core.source import Document
-    from reconciler.core.variables import Inputs
+    from reconciler.core.load.source import Document
+    from reconciler.core.load.variables import Inputs
     from reconciler.engine.heartbeat import Heartbeat
     from reconciler.engine.ledger import Run
 
@@ -117,7 +117,7 @@ class Workspace:
     @cached_property
     def stack(self) -> Stack:
         """The whole file as a value. Raises FileError with all that is wrong with it."""
-        from reconciler.core.desired import build_stack
+        from reconciler.core.load.desired import build_stack
 
         found = self.registry
         return build_stack(
@@ -127,7 +127,7 @@ class Workspace:
     @cached_property
     def configs(self) -> Mapping[str, ProviderConfig]:
         """The providers of the file alone, as they are now."""
-        from reconciler.core.desired import load_providers_only
+        from reconciler.core.load.desired import load_providers_only
 
         found = self.registry
         return load_providers_only(
@@ -137,7 +137,7 @@ class Workspace:
     @cached_property
     def inputs(self) -> Inputs:
         """Variables from the command line, files and the environment."""
-        from reconciler.core.variables import Inputs
+        from reconciler.core.load.variables import Inputs
         from reconciler.edge.document import load_values, read_value
 
         call = self.invocation
@@ -165,7 +165,7 @@ class Workspace:
     @cached_property
     def backend(self) -> Backend:
         """Needs the file's `stack:` and `state:` alone, so that locks can be looked at whatever else is wrong."""
-        from reconciler.core.desired import read_header
+        from reconciler.core.load.desired import read_header
 
         header, call = read_header(self.document), self.invocation
         config = {"backend": header.backend, "path": header.path}
@@ -264,8 +264,8 @@ class Workspace:
 
     def _hidden(self, stack: Stack | None) -> tuple[str, ...]:
         """The file's sensitive values, which no answer of a provider may bring to light."""
-        from reconciler.core.desired import secret_lookup
-        from reconciler.core.hidden import hidden
+        from reconciler.core.load.desired import secret_lookup
+        from reconciler.core.values.hidden import hidden
 
         data = {name: self.document.data.get(name) for name in ("defaults", "deployments")}
         return hidden(stack, data, secret_lookup(self.document, self.inputs))
@@ -339,7 +339,7 @@ class Workspace:
 
 
 def _seconds(text: str) -> float:
-    from reconciler.core.duration import seconds
+    from reconciler.core.values.duration import seconds
 
     try:
         return seconds(text)

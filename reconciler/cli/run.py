@@ -46,7 +46,7 @@ def print_plan(
     """The plan (or its drift) to stdout, in the chosen format."""
     console, command = run.console, run.called
     if format_ == "json":
-        from reconciler.core.plan_codec import drift_to_json, plan_to_json
+        from reconciler.core.planfile.plan_codec import drift_to_json, plan_to_json
         from reconciler.render.json import to_json
 
         text = to_json(drift_to_json(plan) if drift else plan_to_json(plan))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, urlencode, urlsplit
 
-from reconciler.core.duration import seconds
+from reconciler.core.values.duration import seconds
 from reconciler.edge import failures
 from reconciler.edge.bodies import parse
 from reconciler.edge.failures import Exchange, Failure, header_request_id, plain_explain

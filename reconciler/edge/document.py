@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.bulk import collector_paused
-from reconciler.core.source import Document, Marks, SpanIndex
-from reconciler.core.structure import without_references
+from reconciler.core.load.source import Document, Marks, SpanIndex
+from reconciler.core.load.structure import without_references
+from reconciler.core.values.bulk import collector_paused
 from reconciler.diagnostics import Diagnostic, FileError, Span
 from reconciler.edge.schemas import read_schema
 from reconciler.model import Json

@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from reconciler.core.duration import text as duration
+from reconciler.core.values.duration import text as duration
 from reconciler.edge.scrub import Scrubber, shorten
 from reconciler.model import Json
 from reconciler.provider import (

@@ -1,6 +1,6 @@
 """The journal's file while a run writes it: appended to by its owner thread, on disk after `sync`.
 
-What the lines mean is `core/journal.py`'s; when a journal begins and ends is the store's.
+What the lines mean is `core/state/journal.py`'s; when a journal begins and ends is the store's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.journal import IntentClosed, IntentWritten, LastRun, Record, RunEnded, RunStarted, encode, unended
+from reconciler.core.state.journal import (
+    IntentClosed,
+    IntentWritten,
+    LastRun,
+    Record,
+    RunEnded,
+    RunStarted,
+    encode,
+    unended,
+)
 from reconciler.diagnostics import StateError
 from reconciler.edge.files import full_sync, storage_error, told, write_fully, write_whole
 from reconciler.model import Intent, State

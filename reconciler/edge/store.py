@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.bulk import collector_paused
-from reconciler.core.journal import Replayed, RunStarted, carried, encode, once_told
-from reconciler.core.journal import replay as replay_journal
-from reconciler.core.state_codec import STACK, decode_state, encode_state
+from reconciler.core.state.journal import Replayed, RunStarted, carried, encode, once_told
+from reconciler.core.state.journal import replay as replay_journal
+from reconciler.core.state.state_codec import STACK, decode_state, encode_state
+from reconciler.core.values.bulk import collector_paused
 from reconciler.diagnostics import Diagnostic, StateError
 from reconciler.edge.backends.base import Base
 from reconciler.edge.environment import Environment
@@ -256,8 +256,8 @@ class LocalStore:
 
 
 def move_stack(source: LocalStore, target: LocalStore, state: State) -> None:
-    """Put `state` (renamed by `core/state_ops.py`) under the target's name, then forget the source's files. Both locks
-    are held. Killed in between, both stand there, and the same command finishes it. Raises StateError."""
+    """Put `state` (renamed by `core/state/state_ops.py`) under the target's name, then forget the source's files. Both
+    locks are held. Killed in between, both stand there, and the same command finishes it. Raises StateError."""
     target.replace(state)
     source.remove()
 

@@ -18,8 +18,8 @@ from yaml.events import MappingEndEvent as _MappingEnd
 from yaml.events import SequenceEndEvent as _SequenceEnd
 from yaml.events import StreamEndEvent as _StreamEnd
 
-from reconciler.core.scalars import WORDS, scalar
-from reconciler.core.source import Marks
+from reconciler.core.load.source import Marks
+from reconciler.core.values.scalars import WORDS, scalar
 from reconciler.model import Json
 
 CParser: Any = None

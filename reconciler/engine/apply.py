@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.core.aside import aside
-from reconciler.core.live_index import LiveIndex
-from reconciler.core.moves import rename
-from reconciler.core.schema import ProviderSchema
-from reconciler.core.select import matching
+from reconciler.core.compare.live_index import LiveIndex
+from reconciler.core.planning.select import matching
+from reconciler.core.schemas.schema import ProviderSchema
+from reconciler.core.state.aside import aside
+from reconciler.core.state.moves import rename
 from reconciler.diagnostics import Diagnostic, IncompleteError, ReconcilerError, StateError
 from reconciler.engine.clock import Clock
 from reconciler.engine.entries import Entries

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from reconciler.core.diff import RANK
-from reconciler.core.tree import has_unknown, plain
+from reconciler.core.compare.diff import RANK
+from reconciler.core.values.tree import has_unknown, plain
 from reconciler.engine.entries import to_probe
 from reconciler.engine.job import Step
 from reconciler.engine.lane import Request

@@ -1,12 +1,12 @@
-"""What the state says about a step's deployment at each moment. The rules of a finished record are core/record.py's."""
+"""What the state says about a step's deployment at each moment. A finished record is made by core/compare/record.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.core.record import record, unsure
-from reconciler.core.schema import ProviderSchema
+from reconciler.core.compare.record import record, unsure
+from reconciler.core.schemas.schema import ProviderSchema
 from reconciler.engine.clock import Clock
 from reconciler.engine.job import Step
 from reconciler.model import Desired, Health, Live, Pending, Recorded, Verb

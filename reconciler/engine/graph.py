@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from reconciler.core.aside import successor
+from reconciler.core.state.aside import successor
 from reconciler.model import HEALTH_KIND, Recorded, Verb
 from reconciler.plan import Action, Plan
 

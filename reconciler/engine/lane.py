@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.core.duration import seconds
+from reconciler.core.values.duration import seconds
 from reconciler.edge.pace import backoff
 from reconciler.model import ProviderConfig
 from reconciler.provider import Call, Capabilities, Provider, ProviderType

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from reconciler.core.journal import (
+from reconciler.core.state.journal import (
     EntryRemoved,
     EntrySet,
     IntentClosed,

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, cast
 
-from reconciler.core.aside import aside
-from reconciler.core.duration import text as duration
+from reconciler.core.state.aside import aside
+from reconciler.core.values.duration import text as duration
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.begin import Beginner
 from reconciler.engine.fetch import about

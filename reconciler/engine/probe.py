@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from reconciler.core.duration import text as duration
-from reconciler.core.probe import answers, expected
-from reconciler.core.tree import marks
+from reconciler.core.schemas.probe import answers, expected
+from reconciler.core.values.duration import text as duration
+from reconciler.core.values.tree import marks
 from reconciler.diagnostics import Diagnostic, ReconcilerError
 from reconciler.edge.scrub import Scrubber
 from reconciler.engine.graph import Node

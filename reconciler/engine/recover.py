@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from reconciler.core.aside import aside
-from reconciler.core.findings import Finding
-from reconciler.core.journal import EntrySet, IntentClosed, LastRun, Record
-from reconciler.core.schema import ProviderSchema
+from reconciler.core.planning.findings import Finding
+from reconciler.core.schemas.schema import ProviderSchema
+from reconciler.core.state.aside import aside
+from reconciler.core.state.journal import EntrySet, IntentClosed, LastRun, Record
 from reconciler.engine.clock import Clock
 from reconciler.engine.heartbeat import Heartbeat
 from reconciler.engine.values import agrees

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.core.diff import RANK, Compared, compare
-from reconciler.core.digest import is_sealed
-from reconciler.core.paths import join
-from reconciler.core.references import BadReferenceError, Reference, resolve, unknowns
-from reconciler.core.schema import ProviderSchema
-from reconciler.core.tree import ABSENT, get
-from reconciler.core.validate import violations
+from reconciler.core.compare.diff import RANK, Compared, compare
+from reconciler.core.schemas.schema import ProviderSchema
+from reconciler.core.schemas.validate import violations
+from reconciler.core.values.digest import is_sealed
+from reconciler.core.values.paths import join
+from reconciler.core.values.references import BadReferenceError, Reference, resolve, unknowns
+from reconciler.core.values.tree import ABSENT, get
 from reconciler.diagnostics import Diagnostic
 from reconciler.model import Desired, Json, Live, Recorded, Secret, Unknown
 from reconciler.plan import Action

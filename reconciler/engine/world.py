@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.core.live_index import LiveIndex
+from reconciler.core.compare.live_index import LiveIndex
 from reconciler.engine.clock import Clock
 from reconciler.engine.entries import Entries
 from reconciler.engine.ledger import Ledger

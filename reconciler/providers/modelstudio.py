@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from reconciler.core.duration import seconds
-from reconciler.core.probe import chat
+from reconciler.core.schemas.probe import chat
+from reconciler.core.values.duration import seconds
 from reconciler.edge.client import Client, Dialect, segment
 from reconciler.model import Json, Live, Probe, ProviderConfig
 from reconciler.provider import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.core.probe import chat
+from reconciler.core.schemas.probe import chat
 from reconciler.edge.client import Client, CommonOptions, Dialect
 from reconciler.model import Live, Probe
 from reconciler.provider import AccessError, BadAnswerError, Probed, Problem, Wire

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.core.duration import seconds
-from reconciler.core.probe import chat
+from reconciler.core.schemas.probe import chat
+from reconciler.core.values.duration import seconds
 from reconciler.edge.client import Client, Dialect, segment
 from reconciler.model import Json, Live, Probe, ProviderConfig
 from reconciler.provider import (

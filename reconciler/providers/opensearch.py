@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from reconciler.core.duration import seconds
-from reconciler.core.probe import request_of
+from reconciler.core.schemas.probe import request_of
+from reconciler.core.values.duration import seconds
 from reconciler.edge.client import Client, Dialect
 from reconciler.model import Json, Live, Probe, ProviderConfig, Secret, Unknown
 from reconciler.provider import (

@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from reconciler.core.probe import probe_to_json
+from reconciler.core.schemas.probe import probe_to_json
 from reconciler.model import Json, Recorded, Stack, State
 from reconciler.plan import Action, Cost, Outcome, Plan, PlanOptions, Report
 from reconciler.render import values

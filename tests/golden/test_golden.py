@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.plan_codec import plan_to_json
+from reconciler.core.planfile.plan_codec import plan_to_json
 from reconciler.plan import Plan
 from reconciler.render.html import drift_html, plan_html
 from reconciler.render.json import to_json

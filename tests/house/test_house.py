@@ -27,6 +27,8 @@ FLOORS = {
 }  # fmt: skip
 STRANGERS = [("engine", "providers"), ("engine", "sandbox"), ("providers", "engine"), ("providers", "sandbox"),
              ("sandbox", "providers"), ("sandbox", "engine"), ("edge", "render"), ("render", "edge")]  # fmt: skip
+# The same within core; parts of one floor don't see each other.
+PARTS = {"values": 0, "schemas": 1, "load": 2, "state": 2, "compare": 2, "planning": 3, "planfile": 3}
 PURE_ROOMS = ("core", "render")
 IMPURE = {"os", "time", "random", "pathlib", "threading", "httpx", "yaml", "click", "socket", "subprocess", "tempfile"}
 
@@ -66,6 +68,16 @@ def test_arrows_point_down(path: Path) -> None:
         there = room(name)
         assert FLOORS[there] <= FLOORS[here], f"{name_of(path)} imports {name}, which is above it"
         assert (here, there) not in STRANGERS, f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*/*.py")), ids=name_of)
+def test_arrows_point_down_within_core(path: Path) -> None:
+    """Values know nothing of plans: a part of core imports from itself and from lower ones."""
+    here = path.parent.name
+    for name in ours(imports(path)):
+        if room(name) == "core":
+            there = name.split(".")[2]
+            assert there == here or PARTS[there] < PARTS[here], f"{name_of(path)} imports {name}"
 
 
 def executed(path: Path) -> set[str]:

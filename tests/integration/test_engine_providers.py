@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.planner import plan as make_plan
-from reconciler.core.schema import ProviderSchema, compile_schema
+from reconciler.core.planning.planner import plan as make_plan
+from reconciler.core.schemas.schema import ProviderSchema, compile_schema
 from reconciler.edge.schemas import read_schema
 from reconciler.engine.apply import anything_to_do, apply
 from reconciler.engine.fetch import fetch
@@ -136,7 +136,7 @@ class World:
         return report
 
     def recover(self) -> None:
-        from reconciler.core.journal import RunStarted
+        from reconciler.core.state.journal import RunStarted
 
         resolved = resolve_intents(
             self.intents, state=self.state, providers={self.case.type: self.sandbox.provider}, schemas=self.schemas,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.journal import EntryRemoved, EntrySet, IntentWritten, RunEnded, encode
-from reconciler.core.state_codec import decode_state
-from reconciler.core.state_ops import renamed
+from reconciler.core.state.journal import EntryRemoved, EntrySet, IntentWritten, RunEnded, encode
+from reconciler.core.state.state_codec import decode_state
+from reconciler.core.state.state_ops import renamed
 from reconciler.diagnostics import FileError, StateError
 from reconciler.edge import files
 from reconciler.edge.backends.choose import open_backend

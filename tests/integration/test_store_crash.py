@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.journal import EntrySet, IntentClosed, IntentWritten
-from reconciler.core.state_codec import decode_state
+from reconciler.core.state.journal import EntrySet, IntentClosed, IntentWritten
+from reconciler.core.state.state_codec import decode_state
 from reconciler.edge import files
 from reconciler.edge.store import LocalStore
 from tests.support.states import entry, environment, intent, run
@@ -204,7 +204,7 @@ WRITER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from reconciler.core.journal import EntrySet, RunStarted
+from reconciler.core.state.journal import EntrySet, RunStarted
 from reconciler.edge.environment import real_environment
 from reconciler.edge.store import LocalStore
 from tests.support.states import entry, run

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.journal import EntryRemoved, EntrySet
-from reconciler.core.state_codec import encode_state
+from reconciler.core.state.journal import EntryRemoved, EntrySet
+from reconciler.core.state.state_codec import encode_state
 from reconciler.diagnostics import StateError
 from reconciler.edge import files, journal_file
 from tests.support.states import entry, run, state

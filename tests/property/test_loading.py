@@ -12,11 +12,11 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.check import Unsure, compile_check
-from reconciler.core.desired import Inputs, build_stack
-from reconciler.core.paths import join, split
-from reconciler.core.references import BadReferenceError, escape, interpolate, parse
-from reconciler.core.validate import explain
+from reconciler.core.load.desired import Inputs, build_stack
+from reconciler.core.schemas.check import Unsure, compile_check
+from reconciler.core.schemas.validate import explain
+from reconciler.core.values.paths import join, split
+from reconciler.core.values.references import BadReferenceError, escape, interpolate, parse
 from reconciler.diagnostics import FileError
 from reconciler.edge.document import load_documents
 from reconciler.edge.yaml_events import read_tree

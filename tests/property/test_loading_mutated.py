@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.desired import Inputs, build_stack, load_providers_only, read_header
+from reconciler.core.load.desired import Inputs, build_stack, load_providers_only, read_header
 from reconciler.diagnostics import FileError
 from reconciler.edge.document import read_value
 from reconciler.render.diagnostics import diagnostics_text

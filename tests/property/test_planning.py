@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.plan_codec import plan_from_file, plan_to_file, plan_to_json
-from reconciler.core.state_codec import state_to_json
+from reconciler.core.planfile.plan_codec import plan_from_file, plan_to_file, plan_to_json
+from reconciler.core.state.state_codec import state_to_json
 from reconciler.diagnostics import PlanConflictError
 from reconciler.model import Lifecycle, Listing, Live, Moved, Refreshed, Secret, Stack, State, Unknown
 from reconciler.plan import Plan

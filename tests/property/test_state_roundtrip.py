@@ -11,7 +11,7 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.journal import (
+from reconciler.core.state.journal import (
     EntryRemoved,
     EntrySet,
     IntentClosed,
@@ -21,8 +21,8 @@ from reconciler.core.journal import (
     encode,
     replay,
 )
-from reconciler.core.state_codec import decode_state, encode_state
-from reconciler.core.state_ops import move, remove
+from reconciler.core.state.state_codec import decode_state, encode_state
+from reconciler.core.state.state_ops import move, remove
 from reconciler.diagnostics import StateError
 from reconciler.model import HEALTH_KIND, Intent, Lifecycle, Pending, Recorded, RecordedProvider, State, Timeouts
 from tests.support.states import run, state

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.plan_codec import plan_from_file, plan_to_json
-from reconciler.core.state_codec import decode_state, encode_state
+from reconciler.core.planfile.plan_codec import plan_from_file, plan_to_json
+from reconciler.core.state.state_codec import decode_state, encode_state
 from reconciler.diagnostics import FileError, StateError
 from reconciler.edge.planfile import read_plan, write_plan
 from reconciler.render.html import plan_html

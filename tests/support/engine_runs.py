@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.planner import plan as make_plan
+from reconciler.core.planning.planner import plan as make_plan
 from reconciler.engine.apply import apply
 from reconciler.engine.fetch import fetch
 from reconciler.engine.ledger import Run
@@ -103,7 +103,7 @@ class Bench:
 
     def write_down(self) -> None:
         """What a run that holds the lock does about open intents before it plans."""
-        from reconciler.core.journal import RunStarted
+        from reconciler.core.state.journal import RunStarted
 
         journal = MemoryJournal(self.trace)
         state = self.state

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Any
 
-from reconciler.core.journal import Record, RunEnded, RunStarted, encode, replay
-from reconciler.core.schema import ProviderSchema, compile_schema
+from reconciler.core.schemas.schema import ProviderSchema, compile_schema
+from reconciler.core.state.journal import Record, RunEnded, RunStarted, encode, replay
 from reconciler.engine.workers import Job, Result
 from reconciler.model import Health, Intent, Json, Live, ProviderConfig, Recorded, State
 from reconciler.provider import (

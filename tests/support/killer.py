@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.journal import (
+from reconciler.core.state.journal import (
     EntryRemoved,
     EntrySet,
     IntentClosed,

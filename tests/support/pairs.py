@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.planner import plan as make_plan
+from reconciler.core.planning.planner import plan as make_plan
 from reconciler.engine.apply import apply
 from reconciler.engine.clock import Clock
 from reconciler.engine.fetch import fetch

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.diff import compare
-from reconciler.core.moves import rename
-from reconciler.core.planner import plan
-from reconciler.core.record import record
-from reconciler.core.references import Reference, resolve
-from reconciler.core.schema import ProviderSchema, compile_schema
-from reconciler.core.tree import get, plain
+from reconciler.core.compare.diff import compare
+from reconciler.core.compare.record import record
+from reconciler.core.planning.planner import plan
+from reconciler.core.schemas.schema import ProviderSchema, compile_schema
+from reconciler.core.state.moves import rename
+from reconciler.core.values.references import Reference, resolve
+from reconciler.core.values.tree import get, plain
 from reconciler.model import (
     Desired,
     Health,

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.core.desired import build_stack
-from reconciler.core.drift import is_drift
-from reconciler.core.journal import RunStarted
-from reconciler.core.planner import plan as make_plan
-from reconciler.core.variables import Inputs
+from reconciler.core.compare.drift import is_drift
+from reconciler.core.load.desired import build_stack
+from reconciler.core.load.variables import Inputs
+from reconciler.core.planning.planner import plan as make_plan
+from reconciler.core.state.journal import RunStarted
 from reconciler.edge.document import read_value
 from reconciler.engine.apply import apply
 from reconciler.engine.fetch import fetch

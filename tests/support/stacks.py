@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.desired import Inputs, build_stack
-from reconciler.core.schema import ProviderSchema, compile_schema
-from reconciler.core.source import Document, SpanIndex
-from reconciler.core.structure import without_references
+from reconciler.core.load.desired import Inputs, build_stack
+from reconciler.core.load.source import Document, SpanIndex
+from reconciler.core.load.structure import without_references
+from reconciler.core.schemas.schema import ProviderSchema, compile_schema
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.edge.document import SCHEMA, read_value
 from reconciler.edge.schemas import read_schema

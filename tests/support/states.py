@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.journal import RunStarted
+from reconciler.core.state.journal import RunStarted
 from reconciler.edge.environment import Environment
 from reconciler.model import Intent, Lifecycle, Pending, Recorded, RecordedProvider, State
 

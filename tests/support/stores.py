@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.core.state_codec import encode_state
+from reconciler.core.state.state_codec import encode_state
 from reconciler.edge.store import LocalStore
 from reconciler.model import State
 from tests.support.states import entry, environment, state

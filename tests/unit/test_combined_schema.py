@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.core.combined import combined_schema
+from reconciler.core.load.combined import combined_schema
 from reconciler.edge.schemas import provider_types, read_schema
 from tests.support.stacks import FAKE
 

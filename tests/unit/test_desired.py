@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.desired import Inputs, build_stack, read_header
+from reconciler.core.load.desired import Inputs, build_stack, read_header
 from reconciler.diagnostics import FileError, Span
 from reconciler.edge.document import load_documents
 from reconciler.model import Desired, Lifecycle, Limits, Moved, Removed, Timeouts, Unknown

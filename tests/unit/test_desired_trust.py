@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.provider_section import provider_type_names
+from reconciler.core.load.provider_section import provider_type_names
 from reconciler.diagnostics import Span
 from reconciler.model import ProviderConfig, Secret, Unknown
 from tests.support.stacks import HEAD, build, document, errors, only_error

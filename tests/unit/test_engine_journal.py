@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.journal import EntryRemoved, EntrySet, IntentClosed, IntentWritten, RunEnded, RunStarted
+from reconciler.core.state.journal import EntryRemoved, EntrySet, IntentClosed, IntentWritten, RunEnded, RunStarted
 from reconciler.diagnostics import Diagnostic, IncompleteError, StateError
 from reconciler.model import Desired, Secret
 from tests.support.engine_runs import Bench, want

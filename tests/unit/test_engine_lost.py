@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.journal import IntentClosed
+from reconciler.core.state.journal import IntentClosed
 from reconciler.model import Timeouts
 from reconciler.provider import UnavailableError
 from tests.support.engine_runs import Bench, outcome, results, want

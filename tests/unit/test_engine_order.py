@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.aside import aside, successor
-from reconciler.core.state_codec import ADDRESS
+from reconciler.core.state.aside import aside, successor
+from reconciler.core.state.state_codec import ADDRESS
 from reconciler.model import Unknown
 from tests.support.engine_runs import CREATE_FIRST, Bench, results, want
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.journal import IntentClosed, LastRun, RunStarted
+from reconciler.core.state.journal import IntentClosed, LastRun, RunStarted
 from reconciler.engine.recover import Resolution, findings, records, resolve_intents
 from reconciler.model import Desired
 from reconciler.provider import UnreachableError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.references import Reference
+from reconciler.core.values.references import Reference
 from reconciler.engine.values import Values
 from reconciler.model import Desired, Json, Secret, Unknown
 from reconciler.plan import Change, Plan

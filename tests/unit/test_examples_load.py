@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.core.combined import combined_schema
-from reconciler.core.desired import Inputs, build_stack
-from reconciler.core.provider_section import provider_type_names
+from reconciler.core.load.combined import combined_schema
+from reconciler.core.load.desired import Inputs, build_stack
+from reconciler.core.load.provider_section import provider_type_names
 from reconciler.edge.document import load_documents, load_values
 from reconciler.edge.schemas import read_schema
 from reconciler.registry import documents, registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.graph import CycleError, circles, dependencies, dependents, levels, order, reverse
+from reconciler.core.values.graph import CycleError, circles, dependencies, dependents, levels, order, reverse
 
 EDGES = {"app": ["db", "cache"], "db": ["net"], "cache": ["net"], "net": [], "lone": ["elsewhere"]}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.journal import (
+from reconciler.core.state.journal import (
     EntryRemoved,
     EntrySet,
     IntentClosed,

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from reconciler.core.plan_codec import drift_to_json, plan_from_file, plan_to_file, plan_to_json, same_actions
+from reconciler.core.planfile.plan_codec import drift_to_json, plan_from_file, plan_to_file, plan_to_json, same_actions
 from reconciler.diagnostics import Diagnostic, FileError
 from reconciler.model import Lifecycle, RecordedProvider, Secret, Timeouts, Unknown
 from reconciler.plan import Plan, Refusal

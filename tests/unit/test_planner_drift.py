@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.drift import is_drift
-from reconciler.core.drift_report import find_drift
-from reconciler.core.plan_codec import drift_to_json
+from reconciler.core.compare.drift import is_drift
+from reconciler.core.planfile.plan_codec import drift_to_json
+from reconciler.core.planning.drift_report import find_drift
 from reconciler.model import Lifecycle, Live, Pending, Recorded, Refreshed, Stack, State
 from reconciler.plan import Drift, Plan, PlanOptions
 from tests.support.planning import NOW, SCHEMAS, TYPES, desired, live, recorded, seen, stack, state

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.select import providers_needed
+from reconciler.core.planning.select import providers_needed
 from reconciler.diagnostics import UsageError
 from reconciler.plan import PlanOptions
 from tests.support.planning import Removed, desired, kinds, live, make, recorded, seen, stack, state

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.plan_codec import plan_from_file, plan_to_file
-from reconciler.core.stale import needed_by, staleness
+from reconciler.core.planfile.plan_codec import plan_from_file, plan_to_file
+from reconciler.core.planning.stale import needed_by, staleness
 from reconciler.model import Listing, Refreshed, Secret, Stack, State, Unknown
 from reconciler.plan import Plan
 from tests.support.planning import (

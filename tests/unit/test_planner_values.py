@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.diff import compare
-from reconciler.core.digest import canonical, digest, seal
-from reconciler.core.references import Reference
-from reconciler.core.tree import same
+from reconciler.core.compare.diff import compare
+from reconciler.core.values.digest import canonical, digest, seal
+from reconciler.core.values.references import Reference
+from reconciler.core.values.tree import same
 from reconciler.diagnostics import PlanConflictError
 from reconciler.model import Json, Lifecycle, Secret, Unknown
 from reconciler.plan import Plan

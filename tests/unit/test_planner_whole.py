@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.findings import Finding
+from reconciler.core.planning.findings import Finding
 from reconciler.diagnostics import Diagnostic, PlanConflictError
 from reconciler.model import Listing, Pending, Refreshed
 from tests.support.planning import (

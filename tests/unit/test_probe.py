@@ -10,9 +10,9 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.core.plan_codec import plan_from_file, plan_to_file
-from reconciler.core.probe import answers, chat, probe_from_json, probe_to_json, request_of
-from reconciler.core.state_codec import decode_state, encode_state
+from reconciler.core.planfile.plan_codec import plan_from_file, plan_to_file
+from reconciler.core.schemas.probe import answers, chat, probe_from_json, probe_to_json, request_of
+from reconciler.core.state.state_codec import decode_state, encode_state
 from reconciler.diagnostics import FileError, StateError
 from reconciler.edge.client import Client, Dialect
 from reconciler.edge.schemas import read_schema

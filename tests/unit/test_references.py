@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.references import BadReferenceError, Reference, interpolate, parse, references, resolve, unknowns
+from reconciler.core.values.references import (
+    BadReferenceError,
+    Reference,
+    interpolate,
+    parse,
+    references,
+    resolve,
+    unknowns,
+)
 from reconciler.model import Json, Secret, Unknown
 
 

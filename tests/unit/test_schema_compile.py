@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.core.check import Unsure, compile_check
-from reconciler.core.schema import compile_schema
-from reconciler.core.sensitive import mark_sensitive, may_hide
-from reconciler.core.structure import without_references
-from reconciler.core.validate import explain, violations
+from reconciler.core.load.structure import without_references
+from reconciler.core.schemas.check import Unsure, compile_check
+from reconciler.core.schemas.schema import compile_schema
+from reconciler.core.schemas.validate import explain, violations
+from reconciler.core.values.sensitive import mark_sensitive, may_hide
 from reconciler.edge.schemas import provider_types, read_schema
 from reconciler.model import Json, Secret, Unknown
 from tests.support.stacks import FAKE, fake_schema

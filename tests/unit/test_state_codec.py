@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from reconciler.core.state_codec import (
+from reconciler.core.state.state_codec import (
     decode_state,
     encode_state,
     recorded_from_json,

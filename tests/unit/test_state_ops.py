@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.state_ops import (
+from reconciler.core.state.state_ops import (
     entry_of,
     move,
     pushed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.desired import Inputs, load_providers_only, secret_lookup
+from reconciler.core.load.desired import Inputs, load_providers_only, secret_lookup
 from reconciler.diagnostics import FileError
 from reconciler.edge.document import read_value
 from reconciler.model import Json, Secret

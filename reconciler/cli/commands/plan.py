@@ -83,7 +83,7 @@ def drift_command(
 ) -> int:  # fmt: skip
     """Compare what is live with what the state recorded. Exit 2: there is drift; 1: a provider can't be read."""
     from reconciler import workflow
-    from reconciler.core.drift import is_drift
+    from reconciler.core.compare.drift import is_drift
     from reconciler.edge.planfile import write_text
     from reconciler.render.metrics import metrics_text
 

@@ -110,7 +110,7 @@ def graph_command(run: Globals, var: tuple[str, ...], var_file: tuple[str, ...],
 @pass_globals
 def schema_command(run: Globals, provider: str | None) -> int:
     """Print the JSON Schema that editors use: one for the whole file, `spec` by the deployment's provider."""
-    from reconciler.core.combined import combined_schema
+    from reconciler.core.load.combined import combined_schema
     from reconciler.edge.schemas import read_schema
     from reconciler.registry import documents, known_types
     from reconciler.render.json import to_json

@@ -26,8 +26,8 @@ def list_command(run: Globals, patterns: tuple[str, ...], format_: str) -> int:
     """Print the addresses in the state, one a line; PATTERNS as in --target."""
     from dataclasses import asdict
 
-    from reconciler.core.select import matching
-    from reconciler.core.state_ops import rows
+    from reconciler.core.planning.select import matching
+    from reconciler.core.state.state_ops import rows
     from reconciler.render.json import to_json
     from reconciler.render.reports import state_list_text
 
@@ -52,8 +52,8 @@ def show_command(run: Globals, address: str | None, format_: str) -> int:
     """Print one recorded deployment in full, or all of them."""
     if address is None:
         return show_state(run, format_)
-    from reconciler.core.state_codec import recorded_to_json
-    from reconciler.core.state_ops import entry_of
+    from reconciler.core.state.state_codec import recorded_to_json
+    from reconciler.core.state.state_ops import entry_of
     from reconciler.render.json import to_json
     from reconciler.render.reports import entry_text
 
@@ -66,7 +66,7 @@ def show_command(run: Globals, address: str | None, format_: str) -> int:
 
 def show_state(run: Globals, format_: str) -> int:
     """Print the whole state; JSON is the state's own form without its digest key."""
-    from reconciler.core.state_codec import state_to_json
+    from reconciler.core.state.state_codec import state_to_json
     from reconciler.render.json import to_json
     from reconciler.render.reports import state_text
 
@@ -115,7 +115,7 @@ def rm_command(run: Globals, addresses: tuple[str, ...], lock_timeout: str) -> i
 @pass_globals
 def pull_command(run: Globals) -> int:
     """Print the state as it is stored, what the journal says folded in. It holds the digest key: keep it private."""
-    from reconciler.core.state_codec import encode_state
+    from reconciler.core.state.state_codec import encode_state
 
     with workspace(run) as space:
         run.console.result(encode_state(space.state_or_error()))
@@ -130,7 +130,7 @@ def pull_command(run: Globals) -> int:
 def push_command(run: Globals, file: str, force: bool, lock_timeout: str) -> int:
     """Put a state in place of the present one (`-`: from stdin). The present one becomes the backup."""
     from reconciler import workflow
-    from reconciler.core.state_codec import decode_state
+    from reconciler.core.state.state_codec import decode_state
 
     try:
         text = sys.stdin.read() if file == "-" else Path(run.folder, file).read_text(encoding="utf-8")

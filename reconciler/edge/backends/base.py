@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.core.journal import LastRun, Record, RunStarted
+from reconciler.core.state.journal import LastRun, Record, RunStarted
 from reconciler.diagnostics import Diagnostic
 from reconciler.edge.lock import LockRecord, LockStatus
 from reconciler.model import Intent, State

@@ -1,0 +1,1 @@
+"""What differs between declared, recorded and live, for one deployment."""

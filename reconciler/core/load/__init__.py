@@ -1,0 +1,1 @@
+"""From the document of a desired-state file to a Stack."""

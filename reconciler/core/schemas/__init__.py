@@ -1,0 +1,1 @@
+"""What a provider type's schema says, and whether a value fits."""

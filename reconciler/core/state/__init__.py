@@ -1,0 +1,1 @@
+"""The state and its journal: text, meaning, moves by hand."""

@@ -1,0 +1,1 @@
+"""Values and texts: paths, trees, digests, references, words."""
