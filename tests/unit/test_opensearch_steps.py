@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,20 +11,6 @@ from reconciler.provider import Call, Conflict, Done, Failed, RejectedError, Rep
 from reconciler.providers.opensearch import PROVIDER
 from tests.support.drive import MARK, Driven, deploy_of
 from tests.support.opensearch import Cluster, connector, gone, ready
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(put_lag=1.0)
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
-def chat(cluster: Cluster) -> Driven:
-    """A remote model with a connector of its own, deployed."""
-    return ready(cluster.up(cluster.own(description="hello")))
-
 
 # --- deploying ----------------------------------------------------------------------------------------------------
 
