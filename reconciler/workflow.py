@@ -316,8 +316,10 @@ def change_state(
 ) -> State:
     """Change the state by a rule, under the lock; `fresh`: begin one where there is none.
 
-    `settles` are addresses about which a person has decided: what a killed run left uncertain there is closed.
+    `settles` are addresses (a key means its instances too) about which a person has decided: what a killed run left
+    uncertain there is closed.
     """
+    from reconciler.core.state.moves import is_at
     from reconciler.engine.clock import SystemClock
     from reconciler.engine.ledger import Ledger
 
@@ -325,7 +327,7 @@ def change_state(
         backend, base = space.backend, space.base
         state = backend.fresh() if fresh and base.state is None else space.state_or_error()
         changed = change(state)
-        settled = [intent for intent in base.intents if intent.address in settles]
+        settled = [intent for intent in base.intents if is_at(intent.address, settles)]
         if changed == state and not settled and base.state is not None:
             return state
         journal = backend.open_journal(None, state)
@@ -350,11 +352,16 @@ def move(space: Workspace, source: str, target: str, lock_timeout: str) -> State
 
 def remove(space: Workspace, addresses: Collection[str], lock_timeout: str) -> State:
     """Stop managing these addresses, and forget what a killed run may have begun there."""
+    from reconciler.core.state.moves import is_at
     from reconciler.core.state.state_ops import remove as without
 
     def change(state: State) -> State:
-        begun = {intent.address for intent in space.base.intents}
-        return without(state, [name for name in addresses if name in state.deployments or name not in begun])
+        begun = [intent.address for intent in space.base.intents]
+        only_begun = [
+            name for name in addresses
+            if any(is_at(one, [name]) for one in begun) and not any(is_at(one, [name]) for one in state.deployments)
+        ]  # fmt: skip
+        return without(state, [name for name in addresses if name not in only_begun])
 
     return change_state(space, change, "state rm", lock_timeout, settles=addresses)
 

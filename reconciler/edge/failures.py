@@ -88,14 +88,13 @@ def lost(exchange: Exchange, error: Exception, timeout: float) -> Failure:
     else:
         how = f"broke the connection before its answer to {exchange.what} was complete"
     tls = _cause(error, ssl.SSLError)
-    again: Again = "if repeatable"
     detail, hint = exchange.scrub.clean(str(error)), ""
     if tls is not None:
-        detail, hint, again = _tls(tls)
+        detail, hint, _ = _tls(tls)  # the request may have arrived, whatever is wrong with its answer
     failed = UnavailableError(
         f"{exchange.provider} {how}", provider=exchange.provider, effect=exchange.lost, detail=detail, hint=hint
     )
-    return Failure(failed, again)
+    return Failure(failed, "if repeatable")
 
 
 def bad_answer(exchange: Exchange, why: str, response: httpx.Response, body: bytes, request_id: str | None) -> Failure:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from reconciler.core.compare.live_index import LiveIndex
 from reconciler.core.planning.select import matching
 from reconciler.core.schemas.schema import ProviderSchema
-from reconciler.core.state.aside import aside
+from reconciler.core.state.aside import place_for
 from reconciler.core.state.moves import rename
 from reconciler.diagnostics import Diagnostic, IncompleteError, ReconcilerError, StateError
 from reconciler.engine.clock import Clock
@@ -160,10 +160,11 @@ def _steps(
         if first:
             jobs[address] = Job(node.action, steps=0)
         jobs[address].steps += 1
-        record = address
-        if node.action.create_first and node.name == "undeploy" and address in recorded:
-            record = aside(address, recorded[address].generation)
-        steps.append(Step(node, jobs[address], lanes[key], record, first=first))
+        job = jobs[address]
+        if node.action.create_first and address in recorded:
+            job.aside = job.aside or place_for(recorded[address], recorded)
+        record = job.aside if job.aside and node.name == "undeploy" else address
+        steps.append(Step(node, job, lanes[key], record, first=first))
     return jobs, steps, list(lanes.values())
 
 

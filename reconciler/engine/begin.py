@@ -157,6 +157,8 @@ class Beginner:
     def _build(self, step: Step) -> None:
         """Bring it into being, once nothing of the same identity is on its way out any more."""
         if step.job.action.action == "replace":
+            if step.job.action.create_first:
+                step.job.old = step.prior
             step.prior = None  # it has been undeployed, or is the other one that stays until this one is ready
             live = self._dormant(step)
         else:

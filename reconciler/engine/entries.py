@@ -95,8 +95,11 @@ class Entries:
         return replace(entry, deployed_at=step.prior.deployed_at or entry.deployed_at)
 
     def pending(self, step: Step, verb: Verb, cause: str) -> Pending:
-        """What is unfinished since this step began, or since an earlier run began the same."""
+        """What is unfinished since this step began, or since an earlier run began the same. A deploy that was not done
+        is not done by a change of it: it is still to be waited for, and probed."""
         before = step.prior.pending if step.prior is not None else None
+        if before is not None and before.verb == "deploy" and verb != "undeploy":
+            return Pending("deploy", before.since, cause)
         since = before.since if before is not None and before.verb == verb else step.begun
         return Pending(verb, since, cause)
 

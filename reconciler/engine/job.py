@@ -21,7 +21,8 @@ class Job:
 
     `spec` is what is wanted, resolved, as a value tree (secrets still marked); None until the first step needs it, and
     on undeploy. `removed` is the id that this action has undeployed already, `left` what the provider still showed of
-    it (asleep) then, `left_at` the provider key.
+    it (asleep) then, `left_at` the provider key. Of a create-first replace: `aside` is where in the state the old
+    deployment goes once something of the new one is known, `old` is its record until then.
     """
 
     action: Action
@@ -34,6 +35,8 @@ class Job:
     removed: str | None = None
     left: Live | None = None
     left_at: str | None = None
+    old: Recorded | None = None
+    aside: str = ""
     id: str | None = None
     health: Health | None = None
 

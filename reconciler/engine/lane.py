@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.core.values.duration import seconds
-from reconciler.edge.pace import backoff
+from reconciler.edge.pace import LONGEST_RETRY_AFTER, backoff
 from reconciler.model import ProviderConfig
 from reconciler.provider import Call, Capabilities, Provider, ProviderType
 
@@ -84,7 +84,7 @@ class Lane:
 
     def throttled(self, now: float, retry_after: float | None) -> float:
         """The provider asks for less: halve (once for answers that come together) and close. When it opens again."""
-        pause = retry_after or 0.0
+        pause = min(retry_after or 0.0, LONGEST_RETRY_AFTER)
         if now >= self.closed_until and now > self._halved_at:
             if retry_after is None:
                 pause = backoff(self._throttles, self.random)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, cast
 
-from reconciler.core.state.aside import aside
+from reconciler.core.state.aside import displaces, put_aside
 from reconciler.core.values.duration import text as duration
 from reconciler.diagnostics import Diagnostic
 from reconciler.engine.begin import Beginner
@@ -89,6 +89,7 @@ class Operate:
     def trouble(self, request: Request, step: Step, error: BaseException) -> None:
         """A request for this step raised."""
         if not isinstance(error, ProviderError):
+            step.touched = step.touched or request.kind == "send"
             self.fail(step, internal(step, error))  # an intent stays open: nobody knows what was done
         elif request.kind == "probe":
             self._prober.unanswered(step, error)
@@ -250,8 +251,6 @@ class Operate:
         )
         if reply.live is not None:
             self._note(step, reply.live)
-        if step.job.action.create_first and step.node.name == "deploy":
-            self._depose(step)
         self.advance(step, answered=True)
 
     # --- ends -------------------------------------------------------------------------------------------------------
@@ -285,7 +284,7 @@ class Operate:
             self.world.ledger.drop(step.record)
         else:
             entry = self.world.entries.of(step, pending=None)
-            self.world.ledger.put(entry)
+            self._put(step, entry)
             step.job.health, step.job.id = entry.health, entry.id
         self._end(step, result, None)
 
@@ -306,8 +305,8 @@ class Operate:
         if step.operation.created:
             step.op = replace(step.operation, id=None, live=None)
             pending = self.world.entries.pending(step, step.operation.verb, error.summary)
-            self.world.ledger.put(replace(self.world.entries.of(step, pending=pending), id=None, health="unknown"))
-        else:
+            self._put(step, replace(self.world.entries.of(step, pending=pending), id=None, health="unknown"))
+        elif step.job.old is None:
             self.world.ledger.drop(step.record)
         self._end(step, "failed", error)
 
@@ -335,7 +334,7 @@ class Operate:
 
     def keep(self, step: Step, cause: str) -> None:
         """Record a deployment that is ready and has not answered its probe: its deploy stays pending."""
-        self.world.ledger.put(self.world.entries.unanswered(step, cause))
+        self._put(step, self.world.entries.unanswered(step, cause))
 
     def _record_unfinished(self, step: Step, cause: str, health: Health | None) -> None:
         """Record the deployment as it stands, where there is something to record."""
@@ -347,9 +346,8 @@ class Operate:
             if op is not None and op.verb != "deploy" and step.calls and step.prior is not None:
                 self.world.ledger.put(step.prior)  # it was refused
             return
-        self.world.ledger.put(
-            self.world.entries.of(step, pending=self.world.entries.pending(step, op.verb, cause), health=health)
-        )
+        pending = self.world.entries.pending(step, op.verb, cause)
+        self._put(step, self.world.entries.of(step, pending=pending, health=health))
 
     def _worth_recording(self, step: Step, op: Operation) -> bool:
         """A refused create is not in the state; a refused change leaves the record as it was."""
@@ -359,22 +357,21 @@ class Operate:
             return step.touched and (op.id is not None or bool(op.created))
         return step.touched or step.node.name == "wait"
 
-    def _depose(self, step: Step) -> None:
-        """The new deployment is known: the old one goes aside, in the same sync, and before it."""
-        ledger, address = self.world.ledger, step.address
-        old, new = ledger.entries.get(address), step.operation.id
-        if old is None or new is None or old.id == new:
-            return
-        place = aside(address, old.generation)
-        if place not in ledger.entries:
-            ledger.put(replace(old, address=place, lifecycle=replace(old.lifecycle, prevent_undeploy=False)))
+    def _put(self, step: Step, entry: Recorded) -> None:
+        """Record the step's deployment. What it replaces goes aside first, in the same sync."""
+        ledger, old = self.world.ledger, step.job.old
+        if old is not None and entry.address == old.address:
+            step.job.old = None
+            if displaces(entry, old):
+                ledger.put(put_aside(old, step.job.aside))
+        ledger.put(entry)
 
     def _intent(self, step: Step, call: Call) -> Intent:
         op = step.operation
         entry = self.world.entries.of(step, pending=self.world.entries.pending(step, op.verb, "interrupted"))
         memo: dict[str, Json] = {**op.memo, "lacked": self._lacked(step, entry)}
-        if step.job.action.create_first:
-            memo["create_first"] = True
+        if step.job.old is not None:
+            memo["aside"] = step.job.aside
         return Intent(step.intent_id, step.address, op.verb, call.step, entry, memo)
 
     def _lacked(self, step: Step, entry: Recorded) -> bool:

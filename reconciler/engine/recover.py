@@ -13,7 +13,7 @@ from functools import partial
 
 from reconciler.core.planning.findings import Finding
 from reconciler.core.schemas.schema import ProviderSchema
-from reconciler.core.state.aside import aside
+from reconciler.core.state.aside import displaces, put_aside
 from reconciler.core.state.journal import EntrySet, IntentClosed, LastRun, Record
 from reconciler.engine.clock import Clock
 from reconciler.engine.heartbeat import Heartbeat
@@ -138,8 +138,8 @@ def _operation(intent: Intent, state: State) -> Operation:
         address=intent.address,
         mark=f"reconciler:{state.lineage}/{intent.address}/{intent.id}",
         desired=intent.entry.spec,
-        prior=state.deployments.get(intent.address),
-        memo={key: value for key, value in intent.memo.items() if key not in ("lacked", "create_first")},
+        prior=None if _replaced(intent, state) is not None else state.deployments.get(intent.address),
+        memo={key: value for key, value in intent.memo.items() if key not in ("lacked", "aside")},
         id=intent.entry.id,
         created=intent.entry.created,
     )
@@ -157,21 +157,19 @@ def _judge(
         case Reply() as reply:
             problem = _not_ours(intent, reply, state, schemas)
             if problem:
-                yield _unclear(intent, story, problem, reply.id)
+                yield _unclear(intent, story, problem, reply.id, prior)
                 return
             entry = _entry(intent, reply)
-            if intent.memo.get("create_first") and prior is not None and prior.id not in (None, entry.id):
-                old = replace(
-                    prior,
-                    address=aside(address, prior.generation),
-                    lifecycle=replace(prior.lifecycle, prevent_undeploy=False),
-                )
-                message = f"The deployment that {address} replaces ({prior.id}) is still there; it goes next."
-                yield Finding(old.address, "found", message, old)
+            old = _replaced(intent, state)
+            if old is not None and displaces(entry, old):
+                which = f" ({old.id})" if old.id else ""
+                message = f"The deployment that {address} replaces{which} is still there; it goes next."
+                place = str(intent.memo["aside"])
+                yield Finding(place, "found", message, put_aside(old, place))
             where = f" (id {entry.id})" if entry.id else ""
             yield Finding(address, "found", f"{story} It took effect{where} and is recorded.", entry)
         case Conflict(message, id_):
-            yield _unclear(intent, story, message, id_)
+            yield _unclear(intent, story, message, id_, prior)
         case ProviderError() as error:
             message = f"{story} It can't be told what became of it: {error.message}."
             again = f"Run the command again when {intent.entry.provider} answers."
@@ -179,6 +177,12 @@ def _judge(
         case _:
             message = f"{story} It can't be told what became of it: {answer}. Add it under providers: and run again."
             yield Finding(address, "unclear", message, prior)
+
+
+def _replaced(intent: Intent, state: State) -> Recorded | None:
+    """The record of the deployment that a create-first replace was to put aside, where that has not been done."""
+    place = intent.memo.get("aside")
+    return state.deployments.get(intent.address) if place and place not in state.deployments else None
 
 
 def _not_ours(intent: Intent, reply: Reply, state: State, schemas: Mapping[str, ProviderSchema]) -> str:
@@ -191,13 +195,21 @@ def _not_ours(intent: Intent, reply: Reply, state: State, schemas: Mapping[str, 
     return f"it differs in {', '.join(differs)}" if differs else ""
 
 
-def _unclear(intent: Intent, story: str, problem: str, id_: str | None) -> Finding:
+def _unclear(intent: Intent, story: str, problem: str, id_: str | None, prior: Recorded | None) -> Finding:
     address = intent.address
-    take = f"`reconciler import {address} {id_}`" if id_ else f"`reconciler import {address} ID`"
+    if prior is not None and prior.id is not None:  # a step about something that is recorded: that is not to be lost
+        choices = (
+            f"`reconciler import {address} {prior.id}` keeps {prior.id} and gives up the step; "
+            f"`reconciler state rm {address}` stops managing {prior.id} as well"
+        )
+    else:
+        choices = (
+            f"`reconciler import {address} {id_ or 'ID'}` takes it over; "
+            f"`reconciler state rm {address}` gives up the step"
+        )
     message = (
         f"{story} What is there can't be shown to be ours: {problem}. "
-        f"Choose: {take} takes it over; `reconciler state rm {address}` gives up the step; "
-        "or undeploy it at the provider and run again."
+        f"Choose: {choices}; or undeploy it at the provider and run again."
     )
     return Finding(address, "unclear", message, None)
 

@@ -128,11 +128,9 @@ def unknown(place: Place, before: Mapping[str, set[str]]) -> list[str]:
 READY = {"neevcloud": ("ready",), "modelstudio": ("RUNNING",), "nugen": ("DEPLOYED",), "opensearch": ("DEPLOYED",)}
 
 
-def lies(place: Place, verbs: Mapping[str, str], vanished: Container[str]) -> list[str]:
+def lies(place: Place, vanished: Container[str]) -> list[str]:
     """What the state claims and is not so: an id that never was, or one ready with nothing under way that is not there
-    or not ready. `vanished` were taken away by somebody else; `verbs` is what our command does, by address: a change is
-    not announced before it is sent, so what a killed run was changing may be changing; creates and undeploys are.
-    For any moment at which no process of ours runs."""
+    or not ready. `vanished` were taken away by somebody else. For any moment at which no process of ours runs."""
     base = LocalStore(place.state_folder, "crash", real_environment()).read()
     problems = []
     for address, entry in (base.state.deployments if base.state else {}).items():
@@ -145,9 +143,6 @@ def lies(place: Place, verbs: Mapping[str, str], vanished: Container[str]) -> li
         id_ = str(entry.id).removesuffix("-deployed")
         there = standing(place, "model") if entry.type == "opensearch" else live(place, entry.type)
         status = there.get(id_, {}).get("model_state" if entry.type == "opensearch" else "status")
-        verb = verbs.get(address, "keep")
-        if verb in ("scale", "update", "adopt") and status:
-            continue
         if status not in READY[entry.type] and id_ not in vanished:
             problems.append(f"{address} is recorded as ready, but {id_} is {status or 'not there'}")
     return problems

@@ -157,8 +157,7 @@ class Run:
             line = self._saved_line() if saved else self._apply_line()
             self._disturb(self._directed() if self.sabotage or self.aim else trouble, line)
             self.aim = ""
-            verbs = dict.fromkeys(self.story.verbs, "destroy") if self.story.destroy else self.story.verbs
-            for problem in [*judge.unknown(self.place, before), *judge.lies(self.place, verbs, self.vanished)]:
+            for problem in [*judge.unknown(self.place, before), *judge.lies(self.place, self.vanished)]:
                 self._problem("untruthful", f"right after it: {problem}")
         judge.hurry(self.place)
         renamed = self._rename()

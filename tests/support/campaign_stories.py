@@ -96,7 +96,8 @@ class Story:
 
     @property
     def types(self) -> list[str]:
-        return sorted({TYPES[address[0]] for address in self.verbs})
+        declared = (*self.before.values(), *self.after.values())
+        return sorted({TYPES[address[0]] for address in self.verbs} | {str(one["provider"]) for one in declared})
 
     def specs(self, type_: str) -> list[Spec]:
         """All specs that the story uses at a type of provider."""
@@ -156,6 +157,7 @@ def draw(random: Random, focus: str) -> Story:
                 specs[address] = {"provider": type_, "spec": filled, **more}
         if verb == "adopt":
             story.unknown.append(address)
+    _move(random, story)
     _depend(random, story)
     story.destroy = bool(story.before) and not story.unknown and random.random() < 0.08
     if story.destroy:
@@ -164,6 +166,19 @@ def draw(random: Random, focus: str) -> Story:
     story.saved = random.choice(["", "", "", "", "disturbed", "mending"])
     _rename(random, story)
     return story
+
+
+def _move(random: Random, story: Story) -> None:
+    """Sometimes one goes to another type of provider, often so that the new one comes before the old one goes."""
+    kept = [address for address, verb in story.verbs.items() if verb in ("keep", "scale", "update")]
+    if random.random() < 0.7 or not kept:
+        return
+    address = random.choice(kept)
+    type_ = random.choice([one for one in TYPES.values() if one != TYPES[address[0]]])
+    new = random.choice([spec for verb, _, spec, _ in CHANGES[type_] if verb == "deploy"])
+    options = random.choice([CREATE_FIRST, CREATE_FIRST, {}])
+    story.after[address] = {"provider": type_, "spec": _filled(new, address), **options}
+    story.verbs[address] = f"move to {type_}{', create first' if options else ''}"
 
 
 def _rename(random: Random, story: Story) -> None:

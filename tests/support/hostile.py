@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import ssl
 import threading
@@ -36,8 +37,12 @@ def answer(
 Script = Callable[[Seen], bytes | None]
 
 
+GARBLED = b"\x17\x03\x03\x00\x40" + b"?" * 64  # a TLS record that nobody can decrypt
+
+
 class HostileServer:
-    """Calls `script` for each request and sends what it gives; None or a short answer: then the connection is cut."""
+    """Calls `script` for each request and sends what it gives; None or a short answer: then the connection is cut.
+    GARBLED is sent as it is, past the encryption."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
@@ -102,6 +107,9 @@ class HostileServer:
         self.seen.append(seen)
         given = self._script(seen)
         if given is None:
+            return False
+        if given is GARBLED:
+            os.write(connection.fileno(), given)
             return False
         connection.sendall(given)
         head, _, sent = given.partition(b"\r\n\r\n")

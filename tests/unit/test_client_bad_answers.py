@@ -20,12 +20,13 @@ from reconciler.provider import (
     NotFoundError,
     ProviderError,
     RejectedError,
+    UnavailableError,
     UnreachableError,
     Wire,
 )
 from tests.support.certificates import certificate
 from tests.support.clients import SECRET, failed, in_turn, served, told
-from tests.support.hostile import HostileServer, answer
+from tests.support.hostile import GARBLED, HostileServer, answer
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,21 @@ def test_tls_failures_are_explained(tmp_path: Path) -> None:
             )
             with pytest.raises(FileError, match="ca_cert"):
                 client.request("GET", "/")
+
+
+def test_a_create_is_not_repeated_where_its_answer_was_damaged(tmp_path: Path) -> None:
+    """It arrived, whatever became of the answer's encryption: sent once, and its effect is not known."""
+    cert, context = certificate(tmp_path)
+    with HostileServer(lambda _: GARBLED, tls=context) as server:
+        client = Client(
+            provider="acme", base_url=server.url, dialect=Dialect(), wire=Wire(sleep=lambda _: None), authorize={},
+            ca_cert=cert,
+        )  # fmt: skip
+        with pytest.raises(UnavailableError, match="broke the connection") as caught:
+            client.request("POST", "/things", json={})
+        client.close()
+    assert caught.value.effect == "unknown"
+    assert len(server.seen) == 1
 
 
 def test_an_untrusted_certificate_is_explained_and_ca_cert_trusts_it(tmp_path: Path) -> None:

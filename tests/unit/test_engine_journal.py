@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.state.journal import EntryRemoved, EntrySet, IntentClosed, IntentWritten, RunEnded, RunStarted
 from reconciler.diagnostics import Diagnostic, IncompleteError, StateError
 from reconciler.model import Desired, Secret
-from tests.support.engine_runs import Bench, want
+from tests.support.engine_runs import Bench, results, want
 from tests.support.fake_provider import KilledError, MemoryJournal, Trace
 
 
@@ -99,6 +99,21 @@ def test_a_secret_that_a_killed_run_was_changing_is_brought_again() -> None:
         bench.apply(plan)
     bench.state, _ = bench.journal.after(before)
     assert [action.action for action in bench.plan(old).actions] == ["update"]
+
+
+def test_a_mistake_of_an_adapter_is_no_refusal() -> None:
+    """It raises over an update, so nobody knows whether that was carried out: the record says that it is unfinished."""
+    bench = Bench()
+    bench.running(want("a"))
+
+    def blunder() -> None:
+        raise KeyError("a field that the answer lacks")
+
+    bench.cloud.fault("update", "call", then=blunder)
+    assert results(bench.run(want("a", note="new"))) == {"a": "failed"}
+    pending = bench.state.deployments["a"].pending
+    assert pending is not None
+    assert pending.verb == "update"
 
 
 def test_an_outcome_is_on_disk_before_its_event_is_told() -> None:

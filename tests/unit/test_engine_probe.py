@@ -238,6 +238,28 @@ def test_an_interrupted_probe_is_made_again() -> None:
     assert entry.id == "dep-1"
 
 
+def test_a_change_of_what_was_not_probed_yet_ends_with_its_probe() -> None:
+    """Killed in a scale of a deployment whose deploy had no answer yet: the next run still asks it."""
+    bench, provider = answering()
+    unasked = Pending("deploy", "2026-01-01T00:00:00Z", "no answer")
+    bench.running(probed("base"), probe=probed("base").probe, pending=unasked)
+    plan, before = bench.plan(probed("base", replicas=2)), bench.state
+
+    def die() -> None:
+        raise KilledError
+
+    bench.cloud.fault("scale", "call", then=die)
+    with pytest.raises(KilledError):
+        bench.apply(plan)
+    bench.state, _ = bench.journal.after(before)
+    bench.journal = MemoryJournal(bench.trace)
+    bench.workers.jobs.clear()
+    assert provider.asked == []
+    bench.run(probed("base", replicas=2))
+    assert [id_ for _, _, id_ in provider.asked] == ["dep-1"]
+    assert quiet(bench.plan(probed("base", replicas=2)))
+
+
 def test_killed_at_any_point_it_is_deployed_once_and_probed() -> None:
     """Wherever the run dies, the next ones deploy nothing twice and end with an answer."""
     for kill_at in range(1, 40):

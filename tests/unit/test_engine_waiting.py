@@ -78,6 +78,14 @@ def test_throttling_never_fails_an_action() -> None:
     assert bench.intents == ()
 
 
+def test_a_provider_that_asks_for_a_day_is_asked_again_all_the_same() -> None:
+    """One such answer does not end all its actions."""
+    bench = Bench()
+    bench.cloud.fault("create", "throttle", retry_after=86_400.0)
+    assert results(bench.run(want("a"), want("b"))) == {"a": "done", "b": "done"}
+    assert bench.clock.time < 1_000.0 + 60.0
+
+
 def test_retry_after_is_obeyed() -> None:
     """No request goes to the provider before the time it asked for."""
     bench = Bench()

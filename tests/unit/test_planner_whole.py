@@ -192,6 +192,14 @@ def test_create_first_is_refused_where_identities_collide() -> None:
     assert action(made, "chat").create_first
 
 
+def test_what_failed_is_replaced_where_two_cannot_stand_side_by_side() -> None:
+    """It serves nothing, so it goes first, instead of a plan that can't be made until the file is edited."""
+    item = desired("chat", lifecycle=FIRST)
+    broken = live("d-1", name="chat", health="failed", status="FAILED")
+    found = action(make(stack(item), state(recorded(item, "d-1")), seen(broken)), "chat")
+    assert (found.action, found.create_first, found.generation) == ("replace", False, 0)
+
+
 def test_create_first_is_refused_by_the_provider_type() -> None:
     """A type that says why it can't do it is quoted."""
     model = live("m", name="m", identities=("m",))

@@ -193,10 +193,15 @@ def _needed(ctx: Context, desired: Desired, live: Live, compared: Compared) -> t
 
 
 def _replacing(ctx: Context, action: Action, prior: Recorded, live: Live) -> tuple[Action, tuple[Diagnostic, ...]]:
-    """A replace in place: the new identity must be free, or freed by the undeploy."""
+    """A replace in place: the new identity must be free, or freed by the undeploy.
+
+    What failed serves nothing: where two can't stand side by side it goes first, `create_before_undeploy` or not.
+    """
     assert action.desired is not None
     if action.desired.lifecycle.create_before_undeploy:
-        return succeed(ctx, replace(action, create_first=True), prior, live)
+        first, errors = succeed(ctx, replace(action, create_first=True), prior, live)
+        if not errors or live.health != "failed":
+            return first, errors
     error = _obstacle(ctx, action.desired, live)
     return action, (error,) if error else ()
 

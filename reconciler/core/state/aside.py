@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import replace
 
 from reconciler.model import Recorded
 
@@ -18,6 +19,24 @@ def aside(address: str, generation: int) -> str:
     base, _, key = address.partition("[")
     name = f"replaced-{generation}"
     return f'{base}["{name}"]' if not key else f'{base}["{key[1:-2]}-{name}"]'
+
+
+def place_for(entry: Recorded, held: Container[str]) -> str:
+    """The address at which `entry` is to stand aside; one that is in `held` belongs to an older one still."""
+    generation = entry.generation
+    while aside(entry.address, generation) in held:
+        generation += 1
+    return aside(entry.address, generation)
+
+
+def put_aside(entry: Recorded, place: str) -> Recorded:
+    """The entry at its new place, where nothing protects it any more: its replacement was planned."""
+    return replace(entry, address=place, lifecycle=replace(entry.lifecycle, prevent_undeploy=False))
+
+
+def displaces(new: Recorded, old: Recorded) -> bool:
+    """Whether the two are different deployments, so that recording `new` must not forget `old`."""
+    return new.id is None or (new.id, new.provider) != (old.id, old.provider)
 
 
 def successor(address: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.diagnostics import Diagnostic
@@ -17,6 +17,11 @@ def base_of(address: str) -> str:
 def is_instance(address: str, base: str) -> bool:
     """Whether the address is an instance of `base`, which has no key itself."""
     return address.startswith(base + "[")
+
+
+def is_at(address: str, bases: Iterable[str]) -> bool:
+    """Whether the address is one of `bases`, or an instance of one."""
+    return any(address == base or is_instance(address, base) for base in bases)
 
 
 def find_moves(
