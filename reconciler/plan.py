@@ -169,6 +169,7 @@ class Plan:
     providers: Mapping[str, RecordedProvider] = field(default_factory=dict)
     sandbox: bool = False
     secret_digests: Mapping[str, str] = field(default_factory=dict)  # of a saved plan: template -> digest
+    managed: int = 0  # of a drift report: how many deployments the state holds
 
 
 # --- the apply --------------------------------------------------------------------------------------------------

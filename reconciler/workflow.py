@@ -199,7 +199,7 @@ def _stale(path: Path, reasons: tuple[str, ...]) -> StaleError:
         Diagnostic(
             f"{path} is stale; nothing was changed",
             detail="\n".join(reasons),
-            hint=f"plan anew and have that reviewed: reconciler plan --out {path}",
+            hint="plan anew, with the same options and variables, and have that reviewed",
         )
     )
 
@@ -214,7 +214,7 @@ def plan_same_as(space: Workspace, options: PlanOptions, path: Path) -> Planned:
         raise StaleError(
             Diagnostic(
                 f"the actions are no longer those of {path}; nothing was changed",
-                hint=f"reconciler plan shows them; save them for review with: reconciler plan --out {path}",
+                hint="plan anew, with the same options and variables, and have that reviewed",
             )
         )
     return planned
@@ -361,6 +361,12 @@ def remove(space: Workspace, addresses: Collection[str], lock_timeout: str) -> S
             name for name in addresses
             if any(is_at(one, [name]) for one in begun) and not any(is_at(one, [name]) for one in state.deployments)
         ]  # fmt: skip
+        for intent in space.base.intents:
+            if is_at(intent.address, addresses):
+                space.invocation.say(
+                    f"note: step {intent.step} of {intent.verb} {intent.address}, which an interrupted run began, "
+                    f"is given up; what it may have made at {intent.entry.provider} is unmanaged: a plan lists that"
+                )
         return without(state, [name for name in addresses if name not in only_begun])
 
     return change_state(space, change, "state rm", lock_timeout, settles=addresses)

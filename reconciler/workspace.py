@@ -152,14 +152,18 @@ class Workspace:
     @property
     def given_variables(self) -> tuple[str, ...]:
         """The words that gave variables, to be said again; values of sensitive ones are left out."""
-        declared, words = self.document.data.get("variables"), []
+        words = []
         for name, value in assignments(self.invocation.var).items():
-            schema = declared.get(name) if isinstance(declared, Mapping) else None
-            hidden = not isinstance(schema, Mapping) or bool(schema.get("sensitive"))
-            words += ["--var", f"{name}={'…' if hidden else value}"]
+            words += ["--var", f"{name}={'…' if self.is_sensitive(name) else value}"]
         for file in self.invocation.var_files:
             words += ["--var-file", file]
         return tuple(words)
+
+    def is_sensitive(self, name: str) -> bool:
+        """Whether the file says so of this variable, or says nothing that could be read."""
+        declared = self.document.data.get("variables")
+        schema = declared.get(name) if isinstance(declared, Mapping) else None
+        return not isinstance(schema, Mapping) or bool(schema.get("sensitive"))
 
     # --- the state --------------------------------------------------------------------------------------------------
     @cached_property

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -138,10 +140,24 @@ class Console:
             return False
         self.err.write(f"\n{question}\n  Only '{answer}' is accepted: ")
         self.err.flush()
+        _wait_for_input()
         given = sys.stdin.readline()
         if not given.endswith("\n"):  # Ctrl-D: the cursor stands behind the question
             self.err.write("\n")
         return given.strip() == answer
+
+
+def _wait_for_input() -> None:
+    """Return once something was typed. A signal that comes just before a read would not end it: this one it does."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    before = signal.set_wakeup_fd(wake)
+    try:
+        select.select([sys.stdin, woken], [], [])
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(wake)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

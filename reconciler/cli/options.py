@@ -55,6 +55,13 @@ lock_timeout = click.option(
 )
 
 
+def named(_ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A file to write must have a name: an unset shell variable is no wish to write nothing."""
+    if value == "":
+        raise click.BadParameter("is empty", param=option)
+    return value
+
+
 def output_format(*choices: str) -> Callable[[F], F]:
     """`--format`, the first choice being the default."""
     return click.option(

@@ -16,8 +16,8 @@ from typing import TextIO
 from reconciler.cli.console import Console, OutputError
 from reconciler.cli.context import Globals
 from reconciler.diagnostics import Diagnostic, FileError
-from reconciler.plan import Event, Plan
-from reconciler.render.json import event_line
+from reconciler.plan import Event, Plan, Report
+from reconciler.render.json import event_line, summary_to_json, to_json
 from reconciler.render.progress import ProgressView
 
 REDRAW = 0.1  # seconds between two drawings of the live block
@@ -72,7 +72,7 @@ class Progress:
     def _take(self, event: Event, now: float) -> None:
         self._view.apply(event, now)
         if self._events is not None:
-            self._to_file(self._events, event)
+            self._write(self._events, event_line(event))
         if self._json_out:
             self._to_stdout(event)
         elif self._live and event.event in ("started", "progress"):
@@ -80,9 +80,9 @@ class Progress:
         else:
             self._plain(event, now)
 
-    def _to_file(self, events: TextIO, event: Event) -> None:
+    def _write(self, events: TextIO, line: str) -> None:
         try:
-            events.write(event_line(event) + "\n")
+            events.write(line + "\n")
             events.flush()
         except OSError as error:
             self._events = None
@@ -93,6 +93,11 @@ class Progress:
             self._console.result(event_line(event))
         except OutputError as error:
             self.failure = self.failure or error.diagnostics[0]
+
+    def end(self, report: Report) -> None:
+        """The last line of the events."""
+        if self._events is not None:
+            self._write(self._events, to_json(summary_to_json(report.outcomes, report.outputs), indent=None))
 
     def close(self) -> None:
         """Take the live block away."""

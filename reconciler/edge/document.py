@@ -141,7 +141,7 @@ def _files(place: Path, shown: Path) -> list[tuple[Path, str]]:
             Diagnostic(
                 f"the folder {shown} holds no desired-state file",
                 detail="expected *.yaml or *.yml in it",
-                hint="reconciler init",
+                hint="write one there, or name another place with -f",
             )
         )
     return [(place / name, str(shown / name)) for name in found]

@@ -82,8 +82,10 @@ def write_whole(path: Path, data: bytes, *, backup: Path | None = None) -> None:
     `backup`, if given, holds the old file afterwards. Mode 0600. Needs the lock: the temporary name is fixed, so that
     what a killed run left is found (`remove_leftovers`). Raises StateError with the old file untouched.
     """
-    temporary = temporary_path(path)
     with told("write", path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = temporary_path(path)
         temporary.unlink(missing_ok=True)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -48,7 +48,7 @@ def read_plan(path: Path) -> dict[str, Any]:
             Diagnostic(
                 f"can't read the plan file {path}",
                 detail=error.strerror or "",
-                hint=f"to make one: reconciler plan --out {path.name}",
+                hint="to make one: reconciler plan --out FILE",
             )
         ) from error
     except (ValueError, RecursionError) as error:

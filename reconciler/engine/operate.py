@@ -169,8 +169,9 @@ class Operate:
             self._close(step, "absent")
         step.touched = step.touched or step.asking == "flying"
         summary = f"{step.name} was interrupted" + (f"; last seen: {step.status}" if step.status else "")
+        how = ", without --replace," if step.address in self.world.forced else ""
         error = Diagnostic(
-            summary=summary, severity="warning", address=step.address, hint="run the same command again to go on"
+            summary=summary, severity="warning", address=step.address, hint=f"run the same command again{how} to go on"
         )
         self._record_unfinished(step, "interrupted", None)
         self._end(step, "interrupted", error)

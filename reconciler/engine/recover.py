@@ -167,7 +167,7 @@ def _judge(
                 place = str(intent.memo["aside"])
                 yield Finding(place, "found", message, put_aside(old, place))
             where = f" (id {entry.id})" if entry.id else ""
-            yield Finding(address, "found", f"{story} It took effect{where} and is recorded.", entry)
+            yield Finding(address, "found", f"{story} It took effect{where}; apply records it as ours.", entry)
         case Conflict(message, id_):
             yield _unclear(intent, story, message, id_, prior)
         case ProviderError() as error:

@@ -24,7 +24,7 @@ def metrics_text(plan: Plan, *, at: float | None = None) -> str:
     stack = {"stack": plan.stack}
     metrics = (
         _Metric("reconciler_drift", "Drifted deployments by class, at the last run.", _drift(plan, stack)),
-        _Metric("reconciler_managed", "Deployments of the state and the file.", ((stack, len(plan.actions)),)),
+        _Metric("reconciler_managed", "Deployments that the state holds.", ((stack, plan.managed),)),
         _Metric("reconciler_unmanaged", "Live deployments of nobody, by provider.", _unmanaged(plan, stack)),
         _Metric("reconciler_provider_up", "Whether the provider could be read (1) or not (0).", _up(plan, stack)),
         _Metric("reconciler_hourly_cost", "Known cost an hour of what is live, by currency.", _cost(plan.costs, stack)),

@@ -16,7 +16,7 @@ from reconciler.render import values
 from reconciler.render.diagnostics import diagnostic_line
 from reconciler.render.layout import Ink, table, widest, wrap
 from reconciler.render.safe import block, finish, line, pad, visible
-from reconciler.render.view import quoted, typed
+from reconciler.render.view import planning
 
 _RESULTS = (
     ("done", "Done", "green"),
@@ -25,6 +25,7 @@ _RESULTS = (
     ("interrupted", "Interrupted (still under way at the provider)", "bold yellow"),
     ("skipped", "Skipped", "yellow"),
 )
+_BAD = ("failed", "interrupted", "skipped")
 
 
 # --- the end of an apply ------------------------------------------------------------------------------------------
@@ -39,7 +40,7 @@ def report_text(
     """
     ink = Ink(color)
     actions = {action.address: action for action in plan.actions}
-    outcomes = [outcome for outcome in report.outcomes if outcome.action != "none" or outcome.result == "failed"]
+    outcomes = [outcome for outcome in report.outcomes if outcome.action != "none" or outcome.result in _BAD]
     sections: list[list[str]] = []
     for result, heading, style in _RESULTS:
         found = [outcome for outcome in outcomes if outcome.result == result]
@@ -158,7 +159,7 @@ def _range(low: float, high: float, currency: str, unknown: int) -> str:
 
 
 def _verdict(report: Report, outcomes: Sequence[Outcome], serial: int) -> str:
-    bad = sum(outcome.result in ("failed", "interrupted", "skipped") for outcome in outcomes)
+    bad = sum(outcome.result in _BAD for outcome in outcomes)
     truth = f"The state (serial {report.state.serial}) says what is."
     if report.interrupted:
         return f"Interrupted: {values.count(bad, 'action')} not finished. {truth}"
@@ -171,9 +172,10 @@ def _verdict(report: Report, outcomes: Sequence[Outcome], serial: int) -> str:
 
 
 def _next(report: Report, outcomes: Sequence[Outcome], plan: Plan, command: str, given: Sequence[str]) -> list[str]:
-    if report.interrupted or any(o.result in ("failed", "interrupted", "skipped") for o in outcomes):
-        chosen = PlanOptions(target=plan.options.target, exclude=plan.options.exclude)
-        words = ["plan", *(["--destroy"] if plan.options.destroy else []), *quoted(given), *typed(chosen)]
+    if report.interrupted or any(o.result in _BAD for o in outcomes):
+        options = plan.options
+        chosen = PlanOptions(target=options.target, exclude=options.exclude, destroy=options.destroy)
+        words = planning(chosen, given)
         return [f"To see what is left to do: {' '.join([command, *words])}"]
     return [f"Outputs: {command} output"] if report.outputs else []
 

@@ -211,6 +211,20 @@ def typed(options: PlanOptions) -> list[str]:
     return [shlex.quote(line(word)) for word in words]
 
 
+def planning(options: PlanOptions, given: Sequence[str]) -> list[str]:
+    """The words of the `plan` that these options and variables ask for."""
+    return ["plan", *(["--destroy"] if options.destroy else []), *quoted(given), *typed(options)]
+
+
+def applying(options: PlanOptions, given: Sequence[str]) -> list[str]:
+    """The words of the command that applies the same. `destroy` itself takes variables and targets only."""
+    words = [*quoted(given), *typed(options)]
+    if not options.destroy:
+        return ["apply", *words]
+    plain = PlanOptions(target=options.target, destroy=True) == options
+    return ["destroy", *words] if plain else ["apply", "--destroy", *words]
+
+
 def quoted(given: Sequence[str]) -> list[str]:
     """The words that gave variables, quoted for a shell."""
     return [shlex.quote(line(word, 400)) for word in given]
@@ -236,12 +250,6 @@ def next_step(plan: Plan, *, command: str, saved_as: str | None, given: Sequence
         return Next("Nothing to do.")
     if saved_as is not None:
         return Next("To do exactly this:", f"{command} apply {shlex.quote(line(saved_as, 4000))}")
-    words = [*quoted(given), *typed(plan.options)]
-    if plan.options.destroy and not given:
-        # `destroy` itself takes targets only.
-        only_targets = words[::2] == ["--target"] * (len(words) // 2)
-        words = ["destroy", *words] if only_targets else ["apply", "--destroy", *words]
-    else:
-        words = ["apply", *words] if not plan.options.destroy else ["apply", "--destroy", *words]
+    words = applying(plan.options, given)
     text = "Nothing to change; to wait for what is in transition:" if waits else "To do this:"
     return Next(text, " ".join([command, *words]))

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from reconciler.diagnostics import Diagnostic, UsageError
+from reconciler.diagnostics import Diagnostic, ReconcilerError, UsageError
 from reconciler.sandbox.base import Request
 from reconciler.sandbox.host import Sandbox
 
@@ -28,13 +28,13 @@ class LoopbackServer:
     """One listening server; `url` is its base, to which the world's name is appended."""
 
     def __init__(self, sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Bind. Raises UsageError where `host` is no loopback address or the port is taken."""
+        """Bind. Raises UsageError where `host` is no loopback address, ReconcilerError where the port is taken."""
         if not _is_loopback(host):
             raise UsageError(Diagnostic(f"the sandbox listens on this machine alone, not on {host}"))
         try:
             self._server = _Server((host, port), sandbox)
         except (OSError, OverflowError) as error:
-            raise UsageError(Diagnostic(f"can't listen on {host}:{port}: {error}")) from error
+            raise ReconcilerError(Diagnostic(f"can't listen on {host}:{port}: {error}")) from error
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_port}"
         self._thread: threading.Thread | None = None

@@ -39,11 +39,14 @@ def serve(
 ) -> None:
     """Serve over HTTP until `stop` is set (None: until KeyboardInterrupt); `ready` is told the base URL.
 
-    `port` 0 takes a free one. Raises UsageError where the address is no loopback address or is taken.
+    `port` 0 takes a free one. Raises UsageError where the address is no loopback address, ReconcilerError where it
+    is taken or the folder can't be written.
     """
     from reconciler.sandbox.loopback import LoopbackServer
 
-    server = LoopbackServer(open_sandbox(folder, speed=speed), host, port)
+    sandbox = open_sandbox(folder, speed=speed)
+    sandbox.store.open_folder()
+    server = LoopbackServer(sandbox, host, port)
     with server:
         ready(server.url)
         (stop or threading.Event()).wait()

@@ -154,16 +154,25 @@ class SandboxStore:
                     self._unlock(slot)
                     slot.turn.notify_all()
 
+    def open_folder(self) -> None:
+        """Make the folder where there is none. Raises StateError."""
+        if self._folder is not None:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self._closed(error) from error
+
+    def _closed(self, error: OSError) -> StateError:
+        return StateError(Diagnostic(f"the sandbox folder {self._folder} can't be written: {error.strerror}"))
+
     def _lock(self, name: str, slot: _Slot) -> None:
         """Lock the lock file of this world; it is never deleted, so that all processes lock the same one."""
         assert self._folder is not None
+        self.open_folder()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             slot.handle = os.open(self._folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StateError(
-                Diagnostic(f"the sandbox folder {self._folder} can't be written: {error.strerror}")
-            ) from error
+            raise self._closed(error) from error
         fcntl.flock(slot.handle, fcntl.LOCK_EX)
         slot.since = self._monotonic()
 

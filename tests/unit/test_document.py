@@ -214,7 +214,7 @@ def test_utf_16_with_a_mark_is_read(tmp_path: Path) -> None:
 def test_missing_file_and_empty_folder(tmp_path: Path) -> None:
     """No file, or a folder without one, is an error with the next step."""
     assert "does not exist" in refused(tmp_path)[0].summary
-    assert "init" in refused(tmp_path, ".")[0].hint
+    assert "-f" in refused(tmp_path, ".")[0].hint
 
 
 def test_folder_merges_sections(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,12 @@ import click
 
 from reconciler.cli.console import OutputError
 from reconciler.cli.context import Command, Globals, pass_globals
-from reconciler.cli.options import PLANNING_NAMES, lock_timeout, output_format, plan_options, planning, variables
+from reconciler.cli.options import PLANNING_NAMES, lock_timeout, named, output_format, plan_options, planning, variables
 from reconciler.cli.run import print_plan, workspace
 from reconciler.diagnostics import Diagnostic, IncompleteError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from reconciler.plan import Plan
+    from reconciler.plan import Plan, PlanOptions
     from reconciler.workflow import Approval
     from reconciler.workspace import Workspace
 
@@ -25,7 +25,7 @@ executing = (
     click.option("--parallelism", type=click.IntRange(1, 10_000), default=10, show_default=True, metavar="N",
                  help="Actions under way at once: the blast radius."),
     lock_timeout,
-    click.option("--events", metavar="FILE", help="Write every event there as JSON lines."),
+    click.option("--events", metavar="FILE", callback=named, help="Write every event there as JSON lines."),
     output_format("text", "json"),
 )  # fmt: skip
 
@@ -66,6 +66,7 @@ def apply_command(
         )
     with workspace(run, var, var_file) as space:
         if planfile:
+            tell_unused(run, space, var)
             source: Callable[[], workflow.Planned] = lambda: workflow.plan_from(space, Path(run.folder, planfile))  # noqa: E731
             approve: Callable[[Plan], Approval] = accepter(run)
         elif same_as:
@@ -73,7 +74,7 @@ def apply_command(
             approve = accepter(run)
         else:
             source = lambda: workflow.plan(space, plan_options(**options), locked=True)  # noqa: E731
-            approve = asker(run, auto_approve, format_, "apply")
+            approve = asker(run, auto_approve, format_, plan_options(**options), space.given_variables)
         return execute(run, space, source, approve, parallelism, lock_timeout, events, format_, "apply")
 
 
@@ -100,7 +101,7 @@ def destroy_command(
 
     with workspace(run, var, var_file) as space:
         options = replace(plan_options(), target=target, destroy=True)
-        approve = asker(run, auto_approve, format_, "destroy")
+        approve = asker(run, auto_approve, format_, options, space.given_variables)
         return execute(
             run,
             space,
@@ -112,6 +113,13 @@ def destroy_command(
             format_,
             "destroy",
         )
+
+
+def tell_unused(run: Globals, space: Workspace, var: Sequence[str]) -> None:
+    """Of the variables only the sensitive ones are asked for again: a saved plan holds the values of all others."""
+    fixed = [name for name in (word.partition("=")[0] for word in var) if not space.is_sensitive(name)]
+    if fixed:
+        run.console.tell(f"note: --var {', '.join(fixed)} changes nothing: a saved plan has its values already")
 
 
 def accepter(run: Globals) -> Callable[[Plan], Approval]:
@@ -130,8 +138,10 @@ def tell_notes(run: Globals, plan: Plan) -> None:
         run.console.tell(f"note: {note}")
 
 
-def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Callable[[Plan], Approval]:
-    """What shows the plan and asks; without a terminal nothing is asked."""
+def asker(
+    run: Globals, auto_approve: bool, format_: str, options: PlanOptions, given: Sequence[str]
+) -> Callable[[Plan], Approval]:
+    """What shows the plan and asks; without a terminal nothing is asked. `given` are the words of variables."""
 
     def approve(plan: Plan) -> Approval:
         from reconciler.cli.commands.plan import differs
@@ -148,10 +158,14 @@ def asker(run: Globals, auto_approve: bool, format_: str, command: str) -> Calla
         return "answered" if run.console.ask(f"Do you want to {what} {plan.stack}?") else "no"
 
     if not auto_approve and not run.console.can_ask:
+        from reconciler.render.view import applying, planning
+
+        command, *words = applying(options, given)
         raise UsageErrorWithoutTerminal(
             Diagnostic(
                 f"{command} would have to ask, but there is no terminal",
-                hint=f"reconciler {command} --auto-approve, or apply a saved plan (reconciler plan --out plan.json)",
+                hint=f"reconciler {' '.join([command, *words])} --auto-approve\n"
+                f"or apply a saved plan: reconciler {' '.join(planning(options, given))} --out plan.json",
             )
         )
     return approve
@@ -175,6 +189,8 @@ def execute(
             space, source, approve=approve, parallelism=parallelism, lock_timeout=lock_timeout, command=command,
             emit=progress.emit, begin=progress.begin,
         )  # fmt: skip
+        if applied is not None:
+            progress.end(applied.report)
     if applied is None:
         run.console.say("nothing was changed")
         return 1

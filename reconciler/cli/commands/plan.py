@@ -11,7 +11,7 @@ import click
 
 from reconciler.cli.context import Command, Globals, pass_globals
 from reconciler.cli.exits import DIFFERENCE
-from reconciler.cli.options import output_format, plan_options, planning, targets, variables
+from reconciler.cli.options import named, output_format, plan_options, planning, targets, variables
 from reconciler.cli.run import print_plan, workspace
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 )
 @variables
 @planning
-@click.option("--out", metavar="FILE", help="Save the plan (readable JSON, mode 0600) for `apply FILE`.")
+@click.option(
+    "--out", metavar="FILE", callback=named, help="Save the plan (readable JSON, mode 0600) for `apply FILE`."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there are actions or state changes.")
 @click.option(
     "--max-bytes",
@@ -73,7 +75,7 @@ def differs(plan: Plan) -> bool:
 @variables
 @targets
 @click.option("--unmanaged", is_flag=True, help="List unmanaged deployments in full.")
-@click.option("--metrics-file", metavar="FILE", help="Write Prometheus metrics there.")
+@click.option("--metrics-file", metavar="FILE", callback=named, help="Write Prometheus metrics there.")
 @click.option("--max-bytes", type=click.IntRange(min=1000), metavar="N", help="Cut markdown to N bytes.")
 @output_format("text", "json", "markdown", "html")
 @pass_globals
@@ -115,5 +117,6 @@ def show_command(run: Globals, planfile: str | None, max_bytes: int | None, form
         return show_state(run, format_)
     from reconciler import workflow
 
-    print_plan(run, workflow.read_saved(Path(run.folder, planfile)), format_, max_bytes=max_bytes)
+    plan = workflow.read_saved(Path(run.folder, planfile))
+    print_plan(run, plan, format_, max_bytes=max_bytes, saved_as=planfile)
     return 0

@@ -26,10 +26,12 @@ def absence(prior: Recorded, dormant: Live | None, schema: ProviderSchema, now: 
     A TTL can have run out only if that long has passed since the last known deploy; the server does not say whether it
     did. What an unfinished change of ours may have left off has not expired. `now` is RFC 3339.
     """
-    if dormant is None or prior.id is None:
+    if prior.id is None:
         return Absence(False)
     if prior.pending is not None:
         return Absence(False, with_why(f"its {prior.pending.verb} was not finished", prior.pending.cause))
+    if dormant is None:
+        return Absence(False)
     minutes = time_to_live(prior, schema)
     if minutes is None:
         return Absence(presence == "on_demand", f"live status is {status_of(dormant)}")

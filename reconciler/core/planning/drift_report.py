@@ -78,4 +78,5 @@ def find_drift(
             ignored=draft.ignored,
             options=options,
             sandbox=sandbox,
+            managed=len(given.recorded),
         )

@@ -75,7 +75,7 @@ def prepare(
         removed={removed.address: removed.action for removed in stack.removed} if stack else {},
         chosen=chosen,
         known=frozenset({*declared, *recorded}),
-        replace=_forced(options, declared),
+        replace=_forced(options, declared, chosen),
         quoted=_quoted(stack) if stack and not options.destroy else {},
         scopes=scopes,
         owners={
@@ -116,12 +116,18 @@ def _known_providers(options: PlanOptions, known: Iterable[str]) -> None:
         raise UsageError(*wrong)
 
 
-def _forced(options: PlanOptions, declared: Iterable[str]) -> frozenset[str]:
+def _forced(options: PlanOptions, declared: Iterable[str], chosen: frozenset[str]) -> frozenset[str]:
+    if options.destroy and options.refresh_only:
+        raise UsageError(Diagnostic("--destroy does not go with --refresh-only, which changes nothing at a provider"))
     if not options.replace:
         return frozenset()
     if options.destroy or options.refresh_only:
         raise UsageError(Diagnostic("--replace goes with neither --destroy nor --refresh-only"))
-    return frozenset(matching("--replace", options.replace, tuple(declared)))
+    asked = frozenset(matching("--replace", options.replace, tuple(declared)))
+    left_out = sorted(asked - chosen)
+    if left_out:
+        raise UsageError(Diagnostic(f"--replace {left_out[0]}: --target and --exclude leave that out"))
+    return asked
 
 
 def _unreachable(

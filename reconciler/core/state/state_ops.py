@@ -171,7 +171,7 @@ def pushed(current: State | None, new: State, *, stack: str, force: bool = False
 
 
 def _push_problem(current: State, new: State, open_intents: int) -> Diagnostic | None:
-    over = "if the pushed state is the right one all the same: reconciler state push --force"
+    over = "if the pushed state is the right one all the same: reconciler state push --force FILE"
     if new.lineage != current.lineage:
         return Diagnostic(
             summary="the pushed state is another one, not a version of the present one",
