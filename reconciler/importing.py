@@ -41,7 +41,8 @@ def import_one(space: Workspace, address: str, deployment_id: str, lock_timeout:
     def take(state: State) -> State:
         provider, config = _connected(space, desired.provider)
         live = _find(space, provider, desired, deployment_id)
-        _check_free(state, desired, live.id)
+        _check_scope(state, desired, config)
+        _check_free(state, desired, live.id, config)
         entry = _entry(space, state, desired, live)
         done.append(f"imported {address}: {desired.provider} {live.id} ({live.status})")
         if entry.trusted:
@@ -107,7 +108,24 @@ def generate(space: Workspace, key: str) -> list[Found]:
     return found
 
 
-def _check_free(state: State, desired: Desired, deployment_id: str) -> None:
+def _check_scope(state: State, desired: Desired, config: ProviderConfig) -> None:
+    """Raises StateError where the provider points elsewhere than what the state holds there: taking the new scope down
+    beside it would make the next plan look for all of that in the wrong place."""
+    known = state.providers.get(config.key)
+    held = sorted(one.address for one in state.deployments.values() if one.provider == config.key)
+    if known is not None and known.scope != config.scope and held:
+        raise StateError(
+            Diagnostic(
+                f"provider {config.key} points to {config.scope}, and what the state holds there is in {known.scope}",
+                address=desired.address,
+                provider=config.key,
+                detail=f"the state holds there: {', '.join(held[:5])}" + (" …" if len(held) > 5 else ""),
+                hint=f"declare the other one as a provider of its own ({config.type}.NAME), or put the settings back",
+            )
+        )
+
+
+def _check_free(state: State, desired: Desired, deployment_id: str, config: ProviderConfig) -> None:
     taken = state.deployments.get(desired.address)
     if taken is not None and taken.id not in (None, deployment_id):
         raise StateError(
@@ -118,7 +136,10 @@ def _check_free(state: State, desired: Desired, deployment_id: str) -> None:
             )
         )
     for address, entry in state.deployments.items():
-        if entry.id == deployment_id and entry.provider == desired.provider and address != desired.address:
+        known = state.providers.get(entry.provider)
+        place = (entry.type, known.scope) if known is not None else None
+        same_place = entry.provider == desired.provider or place == (config.type, config.scope)
+        if entry.id == deployment_id and same_place and address != desired.address:
             raise PlanConflictError(
                 Diagnostic(
                     f"{deployment_id} is managed already, as {address}",

@@ -114,6 +114,35 @@ def test_what_import_refuses(unmanaged: Project) -> None:
     unmanaged.run("import", "--generate", "neev").failed(64, "neevcloud")
 
 
+def test_import_takes_no_other_scope_down(tmp_path: Path) -> None:
+    """The provider points elsewhere by now: the next plan would deploy everything again there."""
+    project = Project(tmp_path, {"RECONCILER_SANDBOX": "1"})
+    spec = SPECS["chat"][1]
+    body = f"  chat: {{provider: neevcloud, spec: {spec}}}\n"
+    project.write(f"{head('neevcloud')}deployments:\n{body}")
+    project.run("apply", "--auto-approve").ended(0)
+    elsewhere = head("neevcloud").replace("prj-1", "prj-2")
+    project.write(f"{elsewhere}deployments:\n  extra: {{provider: neevcloud, spec: {spec}}}\n".replace("demo", "other"))
+    project.run("apply", "--auto-approve").ended(0)
+    id_ = project.run("state", "show", "extra", "--format", "json").json["id"]
+    project.write(f"{elsewhere}deployments:\n{body}  extra: {{provider: neevcloud, spec: {spec}}}\n")
+    held = project.run("state", "pull").out
+    project.run("import", "extra", id_).failed(1, "points to", "what the state holds there is in", "neevcloud.NAME")
+    assert project.run("state", "pull").out == held
+
+
+def test_import_knows_an_id_by_another_key_of_the_same_account(tmp_path: Path) -> None:
+    """Two provider keys lead to one account: an id that one address holds is not taken by a second one."""
+    project = Project(tmp_path, {"RECONCILER_SANDBOX": "1"})
+    spec = SPECS["chat"][1]
+    both = f"{head('neevcloud')}  neevcloud.two: {PROVIDERS['neevcloud']}\ndeployments:\n"
+    project.write(f"{both}  chat: {{provider: neevcloud, spec: {spec}}}\n")
+    project.run("apply", "--auto-approve").ended(0)
+    id_ = project.run("state", "show", "chat", "--format", "json").json["id"]
+    project.write(f"{both}  second: {{provider: neevcloud.two, spec: {spec[:-1]}, name: chat}}}}\n")
+    project.run("import", "second", id_).failed(1, "managed already, as chat")
+
+
 def test_what_is_live_and_not_ours_is_never_deployed_again(remote: Remote) -> None:
     """A plan over something live that is in no state names its id and both ways out; nothing is sent."""
     remote.apply()

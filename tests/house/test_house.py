@@ -23,7 +23,7 @@ TYPES = sorted(
 FLOORS = {
     "diagnostics": 0, "version": 0, "model": 1, "plan": 1, "provider": 2, "core": 2, "edge": 3, "render": 3,
     "engine": 4, "providers": 4, "sandbox": 4, "registry": 5, "workspace": 5, "recovery": 6, "workflow": 6,
-    "importing": 6, "cli": 7, "__main__": 8,
+    "importing": 6, "saved_plans": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 STRANGERS = [("engine", "providers"), ("engine", "sandbox"), ("providers", "engine"), ("providers", "sandbox"),
              ("sandbox", "providers"), ("sandbox", "engine"), ("edge", "render"), ("render", "edge")]  # fmt: skip

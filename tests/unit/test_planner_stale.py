@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from reconciler.core.planfile.plan_codec import plan_from_file, plan_to_file
-from reconciler.core.planning.stale import needed_by, staleness
-from reconciler.model import Listing, Refreshed, Secret, Stack, State, Unknown
+from reconciler.core.planning.stale import needed_by, other_target, staleness
+from reconciler.model import Listing, RecordedProvider, Refreshed, Secret, Stack, State, Unknown
 from reconciler.plan import Plan
 from tests.support.planning import (
     KEY,
     SCHEMAS,
+    TYPES,
     Moved,
+    Removed,
     config,
     desired,
     live,
@@ -38,7 +40,7 @@ def through_a_file(made: Plan, secret: str = "s3cret") -> Plan:
 
 
 def stale(made: Plan, before: State | None, world: Refreshed | None, file: Stack = FILE) -> tuple[str, ...]:
-    return staleness(through_a_file(made), before, file.providers, world, schemas=SCHEMAS)
+    return staleness(through_a_file(made), before, file.providers, world, schemas=SCHEMAS, types=TYPES)
 
 
 def test_fits() -> None:
@@ -76,7 +78,9 @@ def test_provider_settings() -> None:
     assert stale(made, BEFORE, None, moved) == ("provider toy pointed to toy:home, now it points to toy:b",)
     tuned = stack(CHAT, providers={"toy": config("toy", timeout="1s")})
     assert stale(made, BEFORE, None, tuned) == ("settings of provider toy have changed: timeout",)
-    assert staleness(made, BEFORE, {}, None, schemas=SCHEMAS) == ("provider toy is not in the file any more",)
+    assert staleness(made, BEFORE, {}, None, schemas=SCHEMAS, types=TYPES) == (
+        "provider toy is not in the file any more",
+    )
 
 
 def test_a_secret_that_changed_since() -> None:
@@ -86,8 +90,8 @@ def test_a_secret_that_changed_since() -> None:
     file = stack(item)
     made = make(file, before, seen(LIVE))
     world = seen(LIVE)
-    assert staleness(through_a_file(made), before, file.providers, world, schemas=SCHEMAS) == ()
-    (reason,) = staleness(through_a_file(made, "other"), before, file.providers, world, schemas=SCHEMAS)
+    assert staleness(through_a_file(made), before, file.providers, world, schemas=SCHEMAS, types=TYPES) == ()
+    (reason,) = staleness(through_a_file(made, "other"), before, file.providers, world, schemas=SCHEMAS, types=TYPES)
     assert "${env.T}" in reason
     assert "other" not in reason
 
@@ -106,6 +110,50 @@ def test_what_the_plan_changes_is_no_longer_as_seen(objects: list[Any], gone: tu
     """Existence, managed attributes and kind of health of a changed address."""
     (reason,) = stale(make(FILE, BEFORE, seen(LIVE, IDLE)), BEFORE, seen(*objects, gone=gone))
     assert text in reason
+
+
+def test_the_name_that_a_replacement_takes_is_taken_by_now() -> None:
+    """Its old one would go for nothing."""
+    renamed = stack(desired("chat", name="other", gpu="h", replicas=2), desired("idle"))
+    made = make(renamed, BEFORE, seen(LIVE, IDLE))
+    assert [item.action for item in made.actions if item.address == "chat"] == ["replace"]
+    assert stale(made, BEFORE, seen(LIVE, IDLE), renamed) == ()
+    (reason,) = stale(made, BEFORE, seen(LIVE, IDLE, live("x", name="other")), renamed)
+    assert reason == "other, which chat would take, is live now (id x)"
+    assert stale(made, BEFORE, seen(LIVE, IDLE, live("x", name="other", health="deleting")), renamed) == ()
+
+
+def test_what_is_forgotten_because_it_had_gone_is_looked_at_again() -> None:
+    """It is back: forgetting it would leave it running unmanaged. What the file forgets is not looked at."""
+    file = stack(desired("idle"))
+    made = make(file, BEFORE, seen(IDLE, gone=["d-1"]))
+    assert [item.action for item in made.actions] == ["forget", "none"]
+    assert needed_by(made) == {"toy"}
+    (reason,) = stale(made, BEFORE, seen(LIVE, IDLE), file)
+    assert reason == "chat is live now (id d-1)"
+    asked = make(stack(desired("idle"), removed=(Removed("chat", "forget"),)), BEFORE, seen(LIVE, IDLE))
+    assert needed_by(asked) == frozenset()
+
+
+def test_the_same_actions_elsewhere_are_not_the_same() -> None:
+    """Another stack, scope, state, secret, or the real providers instead of the sandbox."""
+    made = through_a_file(make(FILE, BEFORE, seen(LIVE, IDLE)))
+    assert other_target(made, made, KEY) == ()
+    moved = {"toy": RecordedProvider("toy", "toy:b", {})}
+    for other, text in (
+        (replace(made, stack="else"), "is of stack bots"),
+        (replace(made, providers=moved), "pointed to toy:home, now it points to toy:b"),
+        (replace(made, lineage="else"), "lineage differs"),
+        (replace(made, sandbox=True), "not made in the sandbox"),
+    ):
+        (reason,) = other_target(made, other, KEY)
+        assert text in reason
+    secret = stack(desired("chat", gpu="h", replicas=4, token=Secret("s3cret", "${env.T}")))
+    held = state(recorded(desired("chat", gpu="h", replicas=2, token=Secret("s3cret", "${env.T}")), "d-1"))
+    before = through_a_file(make(secret, held, seen(LIVE)))
+    assert other_target(before, before, KEY) == ()
+    (reason,) = other_target(before, through_a_file(make(secret, held, seen(LIVE)), "other"), KEY)
+    assert "${env.T}" in reason
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def apply_command(
 
     After a yes it looks again: where the plan no longer fits, nothing is changed (exit 4).
     """
-    from reconciler import workflow
+    from reconciler import saved_plans, workflow
 
     if planfile and (same_as or any(options[name] for name in PLANNING_NAMES)):
         raise UsageError(
@@ -67,10 +67,10 @@ def apply_command(
     with workspace(run, var, var_file) as space:
         if planfile:
             tell_unused(run, space, var)
-            source: Callable[[], workflow.Planned] = lambda: workflow.plan_from(space, Path(run.folder, planfile))  # noqa: E731
+            source: Callable[[], workflow.Planned] = lambda: saved_plans.plan_from(space, Path(run.folder, planfile))  # noqa: E731
             approve: Callable[[Plan], Approval] = accepter(run)
         elif same_as:
-            source = lambda: workflow.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
+            source = lambda: saved_plans.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
             approve = accepter(run)
         else:
             source = lambda: workflow.plan(space, plan_options(**options), locked=True)  # noqa: E731

@@ -43,14 +43,14 @@ def plan_command(
     max_bytes: int | None, format_: str, **options: Any,
 ) -> int:  # fmt: skip
     """Show what `apply` would do, and why. Takes no lock, writes nothing."""
-    from reconciler import workflow
+    from reconciler import saved_plans, workflow
     from reconciler.edge.planfile import write_plan
 
     with workspace(run, var, var_file) as space:
         planned = workflow.plan(space, plan_options(**options))
         save = out if out and not planned.plan.refused else None
         if save:
-            write_plan(Path(run.folder, save), workflow.saved(planned))
+            write_plan(Path(run.folder, save), saved_plans.saved(planned))
         print_plan(run, planned.plan, format_, max_bytes=max_bytes, saved_as=save, given=space.given_variables)
     if save:
         how = f"; to carry it out: {run.called} apply {shlex.quote(save)}" if format_ == "json" else ""
@@ -115,8 +115,8 @@ def show_command(run: Globals, planfile: str | None, max_bytes: int | None, form
         from reconciler.cli.commands.state import show_state
 
         return show_state(run, format_)
-    from reconciler import workflow
+    from reconciler import saved_plans
 
-    plan = workflow.read_saved(Path(run.folder, planfile))
+    plan = saved_plans.read_saved(Path(run.folder, planfile))
     print_plan(run, plan, format_, max_bytes=max_bytes, saved_as=planfile)
     return 0

@@ -6,6 +6,7 @@ Only what the plan changes or quotes is held against it: the rest of the world m
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.core.compare.diff import compare, differences
 from reconciler.core.compare.expect import expected_of, value_of
@@ -16,8 +17,19 @@ from reconciler.core.schemas.schema import ProviderSchema
 from reconciler.core.state.moves import rename
 from reconciler.core.values.digest import digest
 from reconciler.core.values.tree import ABSENT, marks, same, step
-from reconciler.model import HEALTH_KIND, Json, Live, ProviderConfig, Recorded, Refreshed, Secret, State
+from reconciler.model import (
+    HEALTH_KIND,
+    Json,
+    Live,
+    ProviderConfig,
+    Recorded,
+    RecordedProvider,
+    Refreshed,
+    Secret,
+    State,
+)
 from reconciler.plan import Action, Plan
+from reconciler.provider import ProviderType
 
 _PAPERWORK = ("moved", "outputs", "scope", "settings")  # state changes that look at nothing live
 
@@ -28,9 +40,14 @@ def needed_by(plan: Plan) -> frozenset[str]:
     keys: set[str] = set()
     for action in plan.actions:
         waits = action.action == "none" and action.expected.health in ("pending", "updating")
-        if (action.address in relevant or waits) and action.action != "forget":
+        if (action.address in relevant or waits) and not _only_forgets(action):
             keys |= {action.provider, _where(action)}
     return frozenset(keys)
+
+
+def _only_forgets(action: Action) -> bool:
+    """Whether it is forgotten because the file says so, whatever it is at the provider, and not because it had gone."""
+    return action.action == "forget" and action.expected.exists
 
 
 def concerns(plan: Plan, address: str) -> bool:
@@ -48,6 +65,7 @@ def staleness(
     refreshed: Refreshed | None,
     *,
     schemas: Mapping[str, ProviderSchema],
+    types: Mapping[str, ProviderType],
     recovered: Iterable[Finding] = (),
 ) -> tuple[str, ...]:
     """Why the plan no longer fits, in sentences; () where it does.
@@ -62,10 +80,24 @@ def staleness(
         appeared = {one.address: one.entry for one in recovered if one.what == "found" and one.entry is not None}
         recorded = rename({**(state.deployments if state else {}), **appeared}, plan.moved)
         unforeseen = _unforeseen(plan, rename(appeared, plan.moved))
-        found += _of_secrets(plan, state)
+        found += _of_secrets(plan, state.digest_key if state else None)
         found += unforeseen.values()
         found += _of_world(plan, state, recorded, unforeseen, LiveIndex(refreshed), schemas)
+        found += _taken(plan, LiveIndex(refreshed), types)
     return tuple(found)
+
+
+def other_target(before: Plan, now: Plan, digest_key: str | None) -> tuple[str, ...]:
+    """Why `now`, which may have the same actions as the saved plan `before`, would carry them out elsewhere or with
+    other secrets; () where it would not. `digest_key` is the state's, None while there is none."""
+    found = list(_of_providers(before, now.providers))
+    if before.stack != now.stack:
+        found.append(f"the plan is of stack {before.stack}, the file of {now.stack}")
+    if before.sandbox != now.sandbox:
+        found.append(f"the plan was {'' if before.sandbox else 'not '}made in the sandbox")
+    if before.lineage is not None and before.lineage != now.lineage:
+        found.append("the state is another one than the plan was made on (its lineage differs)")
+    return (*found, *_of_secrets(replace(now, secret_digests=before.secret_digests), digest_key))
 
 
 def _of_state(plan: Plan, state: State | None) -> Iterator[str]:
@@ -83,7 +115,7 @@ def _of_state(plan: Plan, state: State | None) -> Iterator[str]:
         yield f"the state has moved on: the plan was made on serial {plan.serial}, now it is {state.serial}"
 
 
-def _of_providers(plan: Plan, configs: Mapping[str, ProviderConfig]) -> Iterator[str]:
+def _of_providers(plan: Plan, configs: Mapping[str, ProviderConfig | RecordedProvider]) -> Iterator[str]:
     for key, planned in sorted(plan.providers.items()):
         now = configs.get(key)
         if now is None:
@@ -98,8 +130,8 @@ def _of_providers(plan: Plan, configs: Mapping[str, ProviderConfig]) -> Iterator
             yield f"settings of provider {key} have changed: {', '.join(changed)}"
 
 
-def _of_secrets(plan: Plan, state: State | None) -> Iterator[str]:
-    if state is None:
+def _of_secrets(plan: Plan, digest_key: str | None) -> Iterator[str]:
+    if digest_key is None:
         return
     told: set[str] = set()
     for action in plan.actions:
@@ -107,7 +139,7 @@ def _of_secrets(plan: Plan, state: State | None) -> Iterator[str]:
             if not isinstance(mark, Secret) or mark.template is None or mark.template in told:
                 continue
             planned = plan.secret_digests.get(mark.template)
-            if planned is not None and planned != digest(state.digest_key, mark.value):
+            if planned is not None and planned != digest(digest_key, mark.value):
                 told.add(mark.template)
                 yield f"the value of {mark.template} is not the one that was planned with"
 
@@ -194,6 +226,18 @@ def _appeared(action: Action, live: Live | None, index: LiveIndex) -> Iterator[s
         return
     for identity in action.expected.identities:
         for other in index.by_identity(action.provider, identity):
+            if not other.dormant and other.health != "deleting" and other.id != action.expected.id:
+                yield f"{identity}, which {action.address} would take, is live now (id {other.id})"
+
+
+def _taken(plan: Plan, index: LiveIndex, types: Mapping[str, ProviderType]) -> Iterator[str]:
+    """The new identities of what is replaced that somebody else has by now: the old one would go for nothing."""
+    for action in plan.actions:
+        desired = action.desired
+        if action.action != "replace" or desired is None or not index.readable(action.provider):
+            continue
+        identity = types[desired.type].identity(desired.spec)
+        for other in index.by_identity(action.provider, identity) if identity is not None else ():
             if not other.dormant and other.health != "deleting" and other.id != action.expected.id:
                 yield f"{identity}, which {action.address} would take, is live now (id {other.id})"
 
