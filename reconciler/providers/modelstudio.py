@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from reconciler.core.schemas.probe import chat
 from reconciler.core.values.duration import seconds
 from reconciler.edge.client import Client, Dialect, segment
+from reconciler.edge.pages import Page, all_pages
 from reconciler.model import Json, Live, Probe, ProviderConfig
 from reconciler.provider import (
     AccessError,
@@ -38,7 +38,6 @@ from reconciler.provider import (
 from reconciler.providers import modelstudio_wire as wire_format
 from reconciler.providers.modelstudio_steps import next_step, wanted
 
-RELISTS = 3  # passes at most after a list that gave fewer objects than it counted
 MOST = 1_000_000  # deployments that a list may count before it is not believed
 
 
@@ -130,13 +129,8 @@ class Connection:
         self._unanswered: set[str] = set()  # identities of creates whose answer was lost in this run
 
     def list(self) -> Sequence[Live]:
-        """All deployments of the workspace; repeated while it gives fewer than it counts (its order may change)."""
-        found: dict[str, Live] = {}
-        for _ in range(1 + RELISTS):
-            total = self._pass(found)
-            if len(found) >= total:
-                break
-        return tuple(found.values())
+        """All deployments of the workspace; read again while there are fewer than it counts (its order may change)."""
+        return all_pages(self._page, key=lambda live: live.id, provider=self._name, workers=self._at_once)
 
     def read(self, id: str) -> Live | None:  # noqa: A002 - the port's name
         """One deployment; None only for the provider's own `NotFound`."""
@@ -212,22 +206,7 @@ class Connection:
         self._client.close()
         self._inference.close()
 
-    def _pass(self, found: dict[str, Live]) -> int:
-        """Read all pages into `found` (by id), side by side after the first; how many objects they counted."""
-        objects, total = self._page(1)
-        found.update(objects)
-        pages = -(-total // wire_format.PAGE_SIZE) if total is not None else 1
-        if pages > 1:
-            with ThreadPoolExecutor(min(self._at_once, pages - 1)) as pool:
-                for objects, _ in pool.map(self._page, range(2, pages + 1)):
-                    found.update(objects)
-        while total is None and objects:  # a list that does not count ends with an empty page
-            pages += 1
-            objects, _ = self._page(pages)
-            found.update(objects)
-        return total or 0
-
-    def _page(self, number: int) -> tuple[dict[str, Live], int | None]:
+    def _page(self, number: int) -> Page[Live]:
         params = {"page_no": str(number), "page_size": str(wire_format.PAGE_SIZE)}
         page = self._output(self._request("GET", "/deployments", params=params))
         items, total = page.get("deployments"), wire_format.whole_number(page.get("total"))
@@ -235,7 +214,9 @@ class Connection:
             raise BadAnswerError(
                 "a list of deployments without `deployments`, or of no sane length", provider=self._name
             )
-        return {live.id: live for live in map(self._live, items)}, total
+        pages = None if total is None else -(-total // wire_format.PAGE_SIZE)
+        # A list that does not count ends with an empty page: the server may give fewer a page than were asked for.
+        return Page(tuple(map(self._live, items)), total=total, pages=pages, full=bool(items))
 
     def _create(self, op: Operation) -> Reply:
         identity = PROVIDER.identity(op.desired) or ""

@@ -223,6 +223,22 @@ def test_a_list_without_sense_is_a_bad_answer(bench: Bench, change: dict[str, Js
         bench.provider.list()
 
 
+def test_a_list_that_stays_short_is_an_error(bench: Bench) -> None:
+    """It counts one and shows none, however often it is read: a list in part would make a deployment look gone."""
+    bench.deploy()
+    bench.meddle = lambda data: {**data, "output": {**data["output"], "deployments": []}}
+    with pytest.raises(BadAnswerError, match="counts 1 deployments but lists 0"):
+        bench.provider.list()
+
+
+def test_a_list_that_was_short_once_is_read_again(bench: Bench) -> None:
+    """What one page lacked the next reading shows."""
+    driven = bench.deploy()
+    short = [{"deployments": []}]
+    bench.meddle = lambda data: {**data, "output": {**data["output"], **(short.pop() if short else {})}}
+    assert [live.id for live in bench.provider.list()] == [driven.op.id]
+
+
 def test_a_list_that_does_not_count_is_read_to_its_end(bench: Bench) -> None:
     """Without a total, an empty page is the end."""
     bench.presuppose(130)
