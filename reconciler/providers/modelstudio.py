@@ -175,7 +175,7 @@ class Connection:
         return {op.address: by_id.get(op.id) if op.id is not None else None for op in waiting}
 
     def find(self, op: Operation, call: Call) -> Reply | Conflict | None:
-        """A create whose answer was lost: same model name, same suffix, and all returned attributes agree."""
+        """A create whose answer was lost: same model name, same suffix, and all that it sent and is returned agrees."""
         identity = PROVIDER.identity(op.desired)
         alive = [live for live in self.list() if identity in live.identities and live.health != "deleting"]
         if not alive:
@@ -184,7 +184,7 @@ class Connection:
         if len(alive) > 1:
             ids = ", ".join(one.id for one in alive)
             return Conflict(f"several deployments fit {identity}: {ids}", id=live.id)
-        differing = wire_format.differences(op.desired, live.attributes)
+        differing = wire_format.differences(wire_format.create_body(op.desired), live.attributes)
         if differing:
             return Conflict(f"{live.id} has that model and suffix, but differs in {', '.join(differing)}", id=live.id)
         return Reply(id=live.id, live=live, memo={"gone": False, "last": call.step})

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from reconciler.core.values.digest import is_sealed
 from reconciler.model import Health, Json, Live, Secret, Unknown
 from reconciler.provider import (
     AccessError,
@@ -197,12 +198,21 @@ def create_body(desired: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def differences(desired: Mapping[str, Json], live: Mapping[str, Json]) -> tuple[str, ...]:
-    """Paths of what both sides say and say differently; empty when all returned attributes agree."""
+    """Paths of what both sides say and say differently; empty when all returned attributes agree.
+
+    A digest in a sensitive value's place (an intent after a kill) says nothing here: the engine compares those.
+    """
     differing = []
     for key in sorted(desired.keys() & live.keys()):
         want, have = desired[key], live[key]
+        if is_sealed(want):
+            continue
         if isinstance(want, Mapping) and isinstance(have, Mapping):
-            differing += [f"{key}.{sub}" for sub in sorted(want.keys() & have.keys()) if want[sub] != have[sub]]
+            differing += [
+                f"{key}.{sub}"
+                for sub in sorted(want.keys() & have.keys())
+                if not is_sealed(want[sub]) and want[sub] != have[sub]
+            ]
         elif want != have:
             differing.append(key)
     return tuple(differing)

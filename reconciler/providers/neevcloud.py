@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Literal
 from urllib.parse import urlsplit
 
+from reconciler.core.values.digest import is_sealed
 from reconciler.edge.client import Client, Dialect, common_options, segment
 from reconciler.edge.pages import Page, all_pages
 from reconciler.model import Health, Json, Live, Probe, ProviderConfig
@@ -223,7 +224,10 @@ class _Connection:
         return {op.address: found.get(op.id) if op.id else None for op in waiting}
 
     def find(self, op: Operation, call: Call) -> Reply | Conflict | None:  # noqa: ARG002 - only creates are looked for
-        """The deployment of that name, unless it is on its way out: such a one was there before us."""
+        """The deployment of that name, unless it is on its way out: such a one was there before us.
+
+        After a kill sensitive values are digests: the engine compares those.
+        """
         named = [live for live in self.list() if live.name == op.desired.get("name") and live.health != "deleting"]
         if not named:
             return None
@@ -231,7 +235,7 @@ class _Connection:
         differing = [
             key
             for key, value in live.attributes.items()
-            if key != "replicas" and key in op.desired and op.desired[key] != value
+            if key != "replicas" and key in op.desired and op.desired[key] != value and not is_sealed(op.desired[key])
         ]
         if differing or len(named) > 1:
             why = f"differs in {', '.join(differing)}" if differing else "is not the only one"

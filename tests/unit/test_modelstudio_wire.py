@@ -111,6 +111,25 @@ def test_a_find_needs_all_returned_attributes_to_agree(bench: Bench) -> None:
     assert bench.provider.find(deploy_op(bench), CREATE) is None
 
 
+PTU: dict[str, Json] = {"plan": "ptu", "capacity": None, "ptu_capacity": {"input_tpm": 10, "output_tpm": 10}}
+
+
+def test_a_find_compares_what_a_create_sends(bench: Bench) -> None:
+    """The overflow strategy is set by a later call: a deployment that still has another one is ours."""
+    driven = bench.drive(deploy_op(bench, overflow_strategy="disable", **PTU))
+    found = bench.provider.find(deploy_op(bench, overflow_strategy="enable", **PTU), CREATE)
+    assert isinstance(found, Reply)
+    assert found.id == driven.op.id
+
+
+@pytest.mark.parametrize("sealed", [{"$digest": "x"}, {"input_tpm": {"$digest": "x"}, "output_tpm": 10}])
+def test_a_digest_makes_no_conflict(bench: Bench, sealed: Json) -> None:
+    """After a kill an intent holds digests where secrets stood; whether those agree the engine finds out."""
+    bench.drive(deploy_op(bench, **PTU))
+    spec = {**PTU, "name": {"$digest": "x"}, "ptu_capacity": sealed}
+    assert isinstance(bench.provider.find(deploy_op(bench, **spec), CREATE), Reply)
+
+
 def test_two_that_fit_are_a_conflict(bench: Bench) -> None:
     """Ids that end alike can't be told apart: a person decides."""
     driven = bench.deploy()

@@ -260,6 +260,17 @@ def test_a_namesake_that_differs_is_a_conflict(bench: Bench) -> None:
     assert isinstance(bench.provider.find(deploy_of("chat", bench.spec(0)), Call("create", creates=True)), Reply)
 
 
+def test_a_digest_makes_no_conflict(bench: Bench) -> None:
+    """After a kill an intent holds digests where secrets stood; whether those agree the engine finds out."""
+    driven = bench.deploy()
+    sealed = {**bench.spec(0), "region": {"$digest": "hmac-sha256:00"}}
+    found = bench.provider.find(deploy_of("chat", sealed), Call("create", creates=True))
+    assert isinstance(found, Reply)
+    assert found.id == driven.op.id
+    other = bench.provider.find(deploy_of("chat", {**sealed, "gpu_count": 7}), Call("create", creates=True))
+    assert isinstance(other, Conflict)
+
+
 def test_a_repeated_create_that_is_refused_is_looked_up_again(bench: Bench) -> None:
     """The first create got through while two looks lacked it: the refusal of its name is no refusal of ours."""
     op, call = deploy_of("chat", bench.spec(0)), Call("create", creates=True)
