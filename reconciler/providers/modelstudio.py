@@ -36,7 +36,7 @@ from reconciler.provider import (
     Wire,
 )
 from reconciler.providers import modelstudio_wire as wire_format
-from reconciler.providers.modelstudio_steps import next_step, wanted
+from reconciler.providers.modelstudio_steps import next_step, shown, wanted
 
 MOST = 1_000_000  # deployments that a list may count before it is not believed
 
@@ -155,9 +155,9 @@ class Connection:
                 return Reply(id=op.id, live=self._object("DELETE", path), memo=memo)
             except NotFoundError:
                 return Reply(id=op.id, memo={**memo, "gone": True})
-        body = {name: op.desired[name] for name in wanted(op, call.step)}
+        body = wanted(op, call.step)
         if call.step == "scale":
-            self._refuse_mixed(op)
+            self._refuse_mixed(op, body)
         if call.step == "overflow":
             return Reply(id=op.id, live=self._overflow(path, body), memo=memo)
         try:
@@ -246,8 +246,8 @@ class Connection:
         full = isinstance(inner, Mapping) and "deployed_model" in inner and "status" in inner
         return self._live(inner) if full else None
 
-    def _refuse_mixed(self, op: Operation) -> None:
-        want, have = op.desired.get("ptu_capacity"), op.live.attributes.get("ptu_capacity") if op.live else None
+    def _refuse_mixed(self, op: Operation, body: Mapping[str, Json]) -> None:
+        want, have = body.get("ptu_capacity"), shown(op, op.live).get("ptu_capacity") if op.live else None
         if isinstance(want, Mapping) and isinstance(have, Mapping) and wire_format.mixed_directions(want, have):
             raise RejectedError(
                 "one figure of ptu_capacity would grow while another shrinks, which the provider refuses",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.model import Live
+from reconciler.model import Json, Live
 from reconciler.provider import Call, Done, Failed, Next, Operation, Wait
 from reconciler.providers import modelstudio_wire as wire_format
 
@@ -86,30 +86,51 @@ def _missing(op: Operation) -> Next:
 def _behind(op: Operation, live: Live, step: str) -> Next:
     """At rest, but not as asked: a list that trails behind, or a server that went back; one read by id tells."""
     if op.memo.get("last") == "confirm" and op.looks == 0:
-        asked = {path: op.desired[path] for path in wanted(op, step)}
-        paths = ", ".join(wire_format.differences(asked, live.attributes))
+        paths = ", ".join(wire_format.differences(wanted(op, step), shown(op, live)))
         return Failed(f"it settled as {live.status} without the change of {paths}", live=live)
     return Call("confirm") if op.looks >= LAG_LOOKS else Wait("until the change shows", live.status)
 
 
-def wanted(op: Operation, step: str) -> list[str]:
-    """The attributes of a step that this operation is to set (a deploy names no changes: all that are declared)."""
-    return [
-        path
-        for path in _STEPS[step]
-        if path in op.desired and (not op.changes or any(f"{name}.".startswith(f"{path}.") for name in op.changes))
-    ]
+def wanted(op: Operation, step: str) -> dict[str, Json]:
+    """What a step of this operation is to set (a deploy names no changes: all that is declared).
+
+    The figures of ptu_capacity are sent as a whole, an absolute target: those that nobody manages stay as they are.
+    """
+    found = {path: op.desired[path] for path in _STEPS[step] if path in op.desired and _meant(op, path)}
+    want = found.get("ptu_capacity")
+    if isinstance(want, Mapping):
+        kept = {key: figure for key, figure in _figures(op.live).items() if not _meant(op, f"ptu_capacity.{key}")}
+        found["ptu_capacity"] = {**kept, **want}
+    return found
+
+
+def shown(op: Operation, live: Live) -> Mapping[str, Json]:
+    """The live attributes; a figure of ptu_capacity that is not returned and not to change counts as in place."""
+    want, have = op.desired.get("ptu_capacity"), _figures(live)
+    if not isinstance(want, Mapping) or not have:
+        return live.attributes
+    silent = {key: figure for key, figure in want.items() if not _meant(op, f"ptu_capacity.{key}")}
+    return {**live.attributes, "ptu_capacity": {**silent, **have}}
+
+
+def _figures(live: Live | None) -> Mapping[str, Json]:
+    found = live.attributes.get("ptu_capacity") if live is not None else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _meant(op: Operation, path: str) -> bool:
+    """Whether the operation is to change something at, in or around that path."""
+    return not op.changes or any(
+        f"{name}.".startswith(f"{path}.") or f"{path}.".startswith(f"{name}.") for name in op.changes
+    )
 
 
 def _pending(op: Operation, live: Live, step: str) -> bool:
     """Whether live lacks something of a step; what the provider does not return counts as in place once sent."""
-    for path in wanted(op, step):
-        if path not in live.attributes:
-            if step not in op.memo:
-                return True
-        elif wire_format.differences({path: op.desired[path]}, live.attributes):
-            return True
-    return False
+    asked, have = wanted(op, step), shown(op, live)
+    if wire_format.differences(asked, have):
+        return True
+    return step not in op.memo and any(path not in have for path in asked)
 
 
 def _all_ready(live: Live) -> bool:

@@ -200,6 +200,7 @@ def create_body(desired: Mapping[str, Json]) -> dict[str, Json]:
 def differences(desired: Mapping[str, Json], live: Mapping[str, Json]) -> tuple[str, ...]:
     """Paths of what both sides say and say differently; empty when all returned attributes agree.
 
+    A figure that one side lacks is 0 there: a reservation is stated as a whole, and its zeros may be left out.
     A digest in a sensitive value's place (an intent after a kill) says nothing here: the engine compares those.
     """
     differing = []
@@ -210,8 +211,8 @@ def differences(desired: Mapping[str, Json], live: Mapping[str, Json]) -> tuple[
         if isinstance(want, Mapping) and isinstance(have, Mapping):
             differing += [
                 f"{key}.{sub}"
-                for sub in sorted(want.keys() & have.keys())
-                if not is_sealed(want[sub]) and want[sub] != have[sub]
+                for sub in sorted(want.keys() | have.keys())
+                if not is_sealed(want.get(sub)) and want.get(sub, 0) != have.get(sub, 0)
             ]
         elif want != have:
             differing.append(key)
@@ -219,8 +220,8 @@ def differences(desired: Mapping[str, Json], live: Mapping[str, Json]) -> tuple[
 
 
 def mixed_directions(desired: Mapping[str, Json], live: Mapping[str, Json]) -> bool:
-    """Whether some ptu figure would grow while another shrinks, which the provider refuses."""
-    steps = [desired[key] - live[key] for key in _DIMENSIONS if key in desired and key in live]
+    """Whether some ptu figure would grow while another shrinks, which the provider refuses; a missing one is 0."""
+    steps = [desired.get(key, 0) - live.get(key, 0) for key in _DIMENSIONS]
     return any(step > 0 for step in steps) and any(step < 0 for step in steps)
 
 

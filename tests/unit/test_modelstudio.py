@@ -315,8 +315,19 @@ def test_the_hint_for_a_delete_is_not_given_for_a_scale() -> None:
 
 
 def test_reserved_figures_must_move_together() -> None:
-    """One up and one down is refused before anything is sent; one unchanged is fine."""
+    """One up and one down is refused before anything is sent; one unchanged is fine, a missing one is 0."""
     have = {"input_tpm": 10, "output_tpm": 10}
     assert wire.mixed_directions({"input_tpm": 20, "output_tpm": 5}, have)
     assert not wire.mixed_directions({"input_tpm": 20, "output_tpm": 10}, have)
-    assert not wire.mixed_directions({"input_tpm": 5, "output_tpm": 5, "thinking_output_tpm": 9}, have)
+    assert not wire.mixed_directions({"input_tpm": 20, "output_tpm": 10, "thinking_output_tpm": 9}, have)
+    assert wire.mixed_directions({"input_tpm": 5, "output_tpm": 5, "thinking_output_tpm": 9}, have)
+    assert wire.mixed_directions(have, {"input_tpm": 5, "output_tpm": 5, "thinking_output_tpm": 9})
+
+
+def test_a_figure_that_one_side_lacks_is_zero() -> None:
+    """One more, or one less, is a difference; a zero that is left out is none."""
+    two = {"ptu_capacity": {"input_tpm": 10, "output_tpm": 10}}
+    three = {"ptu_capacity": {**two["ptu_capacity"], "thinking_output_tpm": 5}}
+    none = {"ptu_capacity": {**two["ptu_capacity"], "thinking_output_tpm": 0}}
+    assert wire.differences(three, two) == wire.differences(two, three) == ("ptu_capacity.thinking_output_tpm",)
+    assert wire.differences(none, two) == wire.differences(two, none) == ()

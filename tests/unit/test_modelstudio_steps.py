@@ -10,7 +10,7 @@ import pytest
 from reconciler.model import Json, Live
 from reconciler.provider import Call, Done, Failed, Operation, Wait
 from reconciler.providers.modelstudio import PROVIDER
-from reconciler.providers.modelstudio_steps import LAG_LOOKS
+from reconciler.providers.modelstudio_steps import LAG_LOOKS, wanted
 from reconciler.providers.modelstudio_wire import normalize
 
 SPEC: dict[str, Json] = {"model_name": "emo", "suffix": "sample01", "plan": "cu", "name": "chat", "capacity": 2}
@@ -119,6 +119,50 @@ def test_an_update_that_also_scales_does_one_after_the_other() -> None:
     assert isinstance(PROVIDER.next(replace(sent, live=live(rpm_limit="30"))), Wait)
     assert isinstance(PROVIDER.next(replace(sent, live=live(rpm_limit="60", status="PENDING"))), Wait)
     assert PROVIDER.next(replace(sent, live=live(rpm_limit="60"))) == Call("scale")
+
+
+def reserve(want: dict[str, Json], *changes: str, **fields: Any) -> Operation:
+    desired = {**SPEC, "plan": "ptu", "ptu_capacity": want}
+    return op("scale", desired=desired, changes=tuple(f"ptu_capacity.{name}" for name in changes), **fields)
+
+
+def reserved(thinking: int = 0, **fields: Any) -> Live:
+    return live(plan="ptu", ptu_capacity={**TWO, "thinking_output_tpm": thinking}, **fields)
+
+
+TWO: dict[str, Json] = {"input_tpm": 20, "output_tpm": 10}
+THREE: dict[str, Json] = {**TWO, "thinking_output_tpm": 5}
+MORE: dict[str, Json] = {**TWO, "input_tpm": 40}
+THINKING = "thinking_output_tpm"
+
+
+@pytest.mark.parametrize(
+    ("operation", "step"),
+    [
+        (reserve(THREE, THINKING, live=reserved()), Call("scale")),
+        (reserve(THREE, THINKING, live=reserved(), looks=1, **SCALED), Wait),
+        (reserve(THREE, THINKING, live=reserved(), **BACK), Failed),
+        (reserve(THREE, THINKING, live=reserved(5), **SCALED), Done),
+        (reserve(TWO, THINKING, live=reserved(5)), Call("scale")),
+        (reserve(TWO, THINKING, live=reserved(5), **BACK), Failed),
+        (reserve(TWO, THINKING, live=reserved(), **SCALED), Done),
+        (reserve(TWO, THINKING, live=reserved()), Done),
+        (reserve({**THREE, "input_tpm": 20}, "input_tpm", live=reserved(), **SCALED), Done),
+        (reserve(TWO, "input_tpm", live=reserved(5), **SCALED), Done),
+    ],
+)
+def test_a_reserved_figure_comes_and_goes(operation: Operation, step: object) -> None:
+    """It is sent and must show; one that is not to change is not missed, one that nobody manages not in the way."""
+    found = PROVIDER.next(operation)
+    assert found == step if isinstance(step, Call) else type(found) is step
+
+
+def test_all_figures_are_sent_and_an_unmanaged_one_stays() -> None:
+    """The target is absolute: what is left out goes, so only what the plan removes is left out."""
+    assert wanted(reserve(TWO, THINKING, live=reserved(5)), "scale") == {"ptu_capacity": TWO}
+    assert wanted(reserve(THREE, THINKING, live=reserved()), "scale") == {"ptu_capacity": THREE}
+    kept = wanted(reserve(MORE, "input_tpm", live=reserved(5)), "scale")
+    assert kept == {"ptu_capacity": {**MORE, THINKING: 5}}
 
 
 def undeploy(**fields: Any) -> Operation:
