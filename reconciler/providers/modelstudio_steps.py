@@ -14,6 +14,13 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
     "overflow": ("overflow_strategy",),
     "scale": ("capacity", "ptu_capacity"),
 }
+_INSTEAD: Mapping[str, str] = {
+    "rpm_limit": "set a high limit",
+    "tpm_limit": "set a high limit",
+    "overflow_strategy": "write `overflow_strategy: disable`, or `enable`, whichever is to be",
+    "capacity": "write the one that is to be",
+    "ptu_capacity": "write the one that is to be",
+}
 
 
 def next_step(op: Operation) -> Next:
@@ -45,6 +52,10 @@ def _next_deploy(op: Operation) -> Next:
 def _next_change(op: Operation) -> Next:
     """Scale and update: absolute targets, sent one after the other while the deployment is at rest."""
     live = op.live
+    removed = _removed(op)
+    if removed:  # before anything is sent: so the record keeps them, and the next plan tells of them again
+        told = "; ".join(f"no call removes {path}: {_INSTEAD[path]}" for path in removed)
+        return Failed(f"{told}; or replace the deployment (--replace {op.address})", live=live)
     if live is None:
         first = next((step for step in _STEPS if wanted(op, step) and step not in op.memo), None)
         return Call(first) if first and not op.looks else _missing(op)
@@ -58,6 +69,13 @@ def _next_change(op: Operation) -> Next:
     if live.health == "stopped":
         return Failed(f"it is {live.status}, and no API call starts it: start it in the console", live=live)
     return Done(live) if _all_ready(live) else Wait("until its whole capacity is ready", live.status)
+
+
+def _removed(op: Operation) -> list[str]:
+    """What the file no longer says though the provider can only be told another value; a lora capacity says nothing."""
+    idle = "capacity" if op.desired.get("plan") == "lora" else ""
+    paths = [path for step in _STEPS.values() for path in step if path != idle]
+    return [path for path in paths if path in op.changes and op.desired.get(path) is None]
 
 
 def _next_undeploy(op: Operation) -> Next:
@@ -96,7 +114,7 @@ def wanted(op: Operation, step: str) -> dict[str, Json]:
 
     The figures of ptu_capacity are sent as a whole, an absolute target: those that nobody manages stay as they are.
     """
-    found = {path: op.desired[path] for path in _STEPS[step] if path in op.desired and _meant(op, path)}
+    found = {path: op.desired[path] for path in _STEPS[step] if op.desired.get(path) is not None and _meant(op, path)}
     want = found.get("ptu_capacity")
     if isinstance(want, Mapping):
         kept = {key: figure for key, figure in _figures(op.live).items() if not _meant(op, f"ptu_capacity.{key}")}

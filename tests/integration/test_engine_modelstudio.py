@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.model import Json
+from tests.contract.case import ContractCase
+from tests.contract.test_modelstudio import TestModelStudio as Units
 from tests.contract.test_modelstudio import TestReservedThroughput as Reserved
 from tests.integration.test_engine_providers import World
 
@@ -42,3 +44,26 @@ def test_a_figure_that_comes_while_another_shrinks_is_refused(reserved: World) -
     assert "grow" in str(outcome.error)
     assert reserved.sandbox.requests("PUT .*/scale$") == 0
     assert [action.changes for action in reserved.plan(wanted).actions] == [action.changes for action in before.actions]
+
+
+@pytest.mark.parametrize(
+    ("case", "path", "value"),
+    [(Units.case, "rpm_limit", 60), (Units.case, "tpm_limit", 9000), (Reserved.case, "overflow_strategy", "enable")],
+)
+def test_what_no_call_removes_is_refused_and_not_forgotten(case: ContractCase, path: str, value: Json) -> None:
+    """The plan says so, the apply sends nothing and says what to do, and the next plan shows the same change."""
+    world = World(case)
+    world.run(world.want(0, **{path: value}))
+    wanted = world.changed(world.want(0), lambda spec: {key: spec[key] for key in spec if key != path})
+    before, sent = world.plan(wanted), world.sandbox.requests("PUT")
+    (action,) = before.actions
+    assert any("no call does that" in note for note in action.notes)
+    (outcome,) = world.apply(before).outcomes
+    assert outcome.result == "failed"
+    assert f"no call removes {path}" in str(outcome.error)
+    assert world.sandbox.requests("PUT") == sent
+    (again,) = world.plan(wanted).actions
+    assert (again.action, again.changes) == ("update", action.changes)
+    kept = world.want(0, **{path: value})
+    world.settled(kept)
+    world.sandbox.close()

@@ -102,7 +102,7 @@ BACK = {"memo": {"scale": True, "last": "confirm"}}
         (update(live=live(status="PENDING", rpm_limit="60"), memo={"update": True}), Wait),
         (update(live=live(rpm_limit="60"), memo={"update": True}), Done),
         (update(live=live(), memo={"update": True}), Done),
-        (update(live=live(), desired=SPEC), Done),
+        (update(live=live(), desired=SPEC), Failed),
     ],
 )
 def test_a_change_step_by_step(operation: Operation, step: object) -> None:
@@ -119,6 +119,34 @@ def test_an_update_that_also_scales_does_one_after_the_other() -> None:
     assert isinstance(PROVIDER.next(replace(sent, live=live(rpm_limit="30"))), Wait)
     assert isinstance(PROVIDER.next(replace(sent, live=live(rpm_limit="60", status="PENDING"))), Wait)
     assert PROVIDER.next(replace(sent, live=live(rpm_limit="60"))) == Call("scale")
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("rpm_limit", "set a high limit"),
+        ("tpm_limit", "set a high limit"),
+        ("capacity", "write the one that is to be"),
+        ("overflow_strategy", "write `overflow_strategy: disable`"),
+    ],
+)
+@pytest.mark.parametrize("seen", [None, live(rpm_limit=60), live(status="UPDATING")])
+def test_what_no_call_removes_fails_before_anything_is_sent(path: str, advice: str, seen: Live | None) -> None:
+    """Beside another change too: the record keeps it, so that the next plan tells of it again."""
+    desired = {**SPEC, "tpm_limit": 9, "rpm_limit": 9, "overflow_strategy": "enable", path: None}
+    other = "rpm_limit" if path != "rpm_limit" else "tpm_limit"
+    found = PROVIDER.next(op("update", desired=desired, changes=(path, other), live=seen))
+    assert isinstance(found, Failed)
+    assert found.exists
+    assert f"no call removes {path}: {advice}" in found.reason
+    assert "--replace chat" in found.reason
+
+
+def test_a_lora_capacity_is_left_out_without_a_word() -> None:
+    """It never had an effect."""
+    desired = {key: value for key, value in SPEC.items() if key != "capacity"} | {"plan": "lora"}
+    found = PROVIDER.next(op("scale", desired=desired, changes=("capacity",), live=live(plan="lora")))
+    assert isinstance(found, Done)
 
 
 def reserve(want: dict[str, Json], *changes: str, **fields: Any) -> Operation:
