@@ -77,3 +77,14 @@ def test_forgetting_needs_nobody() -> None:
     before = state(recorded(desired("left", "toy.old"), "9"))
     file = replace(FILE, removed=(Removed("left", "forget"),))
     assert "toy.old" not in providers_needed(file, before, PlanOptions())
+
+
+def test_what_is_removed_is_removed_with_its_instances() -> None:
+    """`chat` means `chat["a"]` too, whose provider the file need not have any more; an entry of its own counts more."""
+    old = [desired(f'chat["{key}"]', provider, name=key) for key, provider in (("a", "toy.old"), ("b", "toy"))]
+    before = state(*(recorded(item, f"id-{item.spec['name']}") for item in old))
+    file = stack(desired("new"), removed=(Removed("chat", "forget"), Removed('chat["b"]', "undeploy")))
+    assert "toy.old" not in providers_needed(file, before, PlanOptions())
+    made = make(file, before, seen(live("id-b", name="b")))
+    assert kinds(made) == {'chat["a"]': "forget", 'chat["b"]': "undeploy", "new": "deploy"}
+    assert made.unreadable == ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.core.planning.findings import Finding, uncertain
 from reconciler.core.planning.select import declared_needs, matching, select
 from reconciler.core.schemas.schema import ProviderSchema
-from reconciler.core.state.moves import find_moves, rename
+from reconciler.core.state.moves import find_moves, find_removals, rename
 from reconciler.core.values.references import references
 from reconciler.core.values.tree import marks
 from reconciler.diagnostics import Diagnostic, UsageError
@@ -18,8 +18,8 @@ from reconciler.plan import PlanOptions
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`recorded` is by new address; `known` the addresses that the run could be about, `chosen` those that it is. The
-    rest is as in core/planning/context.py."""
+    """`recorded` is by new address; `known` the addresses that the run could be about, `chosen` those that it is;
+    `removed` what the file says becomes of recorded addresses. The rest is as in core/planning/context.py."""
 
     name: str
     stack: Stack | None
@@ -63,7 +63,8 @@ def prepare(
     scopes.update({key: config.scope for key, config in configs.items()})
     errors += uncertain(recovered, chosen, _begun_moves(stack, recovered))
     _known_providers(options, {*configs, *scopes})
-    errors += tuple(_unreachable(recorded, chosen, schemas, configs, stack))
+    removed = find_removals(stack.removed, recorded) if stack else {}
+    errors += tuple(_unreachable(recorded, chosen, schemas, configs, removed))
     return Prepared(
         name=stack.name if stack else state.stack if state else "",
         stack=stack,
@@ -72,7 +73,7 @@ def prepare(
         configs=configs,
         recorded=recorded,
         moved=moved,
-        removed={removed.address: removed.action for removed in stack.removed} if stack else {},
+        removed=removed,
         chosen=chosen,
         known=frozenset({*declared, *recorded}),
         replace=_forced(options, declared, chosen),
@@ -132,13 +133,12 @@ def _forced(options: PlanOptions, declared: Iterable[str], chosen: frozenset[str
 
 def _unreachable(
     recorded: Mapping[str, Recorded], chosen: frozenset[str], schemas: Mapping[str, ProviderSchema],
-    configs: Mapping[str, ProviderConfig], stack: Stack | None,
+    configs: Mapping[str, ProviderConfig], removed: Mapping[str, str],
 ) -> Iterable[Diagnostic]:  # fmt: skip
     """Recorded deployments whose provider the file has no longer: nobody can undeploy them so."""
-    forgotten = {removed.address for removed in stack.removed if removed.action == "forget"} if stack else set()
     for address in sorted(recorded):
         entry = recorded[address]
-        if address not in chosen or address in forgotten:
+        if address not in chosen or removed.get(address) == "forget":
             continue
         if entry.type not in schemas:
             yield Diagnostic(

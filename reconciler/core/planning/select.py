@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from reconciler.core.state.moves import base_of, find_moves, rename
+from reconciler.core.state.moves import base_of, find_moves, find_removals, rename
 from reconciler.core.values.words import nearest
 from reconciler.diagnostics import Diagnostic, UsageError
 from reconciler.model import Recorded, Stack, State
@@ -110,8 +110,8 @@ def providers_needed(stack: Stack | None, state: State | None, options: PlanOpti
     """
     recorded = moved_entries(stack, state)
     chosen = select(declared_needs(stack), recorded, options)
-    forgotten = {removed.address for removed in stack.removed if removed.action == "forget"} if stack else set()
-    keys = {recorded[address].provider for address in chosen if address in recorded and address not in forgotten}
+    removed = find_removals(stack.removed, recorded) if stack else {}
+    keys = {recorded[name].provider for name in chosen if name in recorded and removed.get(name) != "forget"}
     if options.destroy:
         return tuple(sorted(keys))
     if stack is not None:

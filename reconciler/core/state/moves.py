@@ -1,4 +1,4 @@
-"""Renames: what `moved:` makes of the recorded deployments, when planning and when applying. Pure."""
+"""What `moved:` and `removed:` say of the recorded deployments: renames, when planning and when applying. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.diagnostics import Diagnostic
-from reconciler.model import Moved, Recorded
+from reconciler.model import Moved, Recorded, Removed
 
 
 def base_of(address: str) -> str:
@@ -68,6 +68,16 @@ def _expand(move: Moved, recorded: Collection[str]) -> list[tuple[str, str]]:
         for address in sorted(recorded)
         if is_instance(address, move.source)
     ]
+
+
+def find_removals(removed: Sequence[Removed], recorded: Iterable[str]) -> dict[str, str]:
+    """What becomes of the recorded addresses that `removed` speaks of. One without a key also stands for its instances,
+    except those that have an entry of their own."""
+    if not removed:
+        return {}
+    said = {entry.address: entry.action for entry in removed}
+    found = ((address, said.get(address) or said.get(base_of(address))) for address in recorded)
+    return {address: action for address, action in found if action is not None}
 
 
 def rename(recorded: Mapping[str, Recorded], renames: Sequence[tuple[str, str]]) -> dict[str, Recorded]:
