@@ -138,6 +138,35 @@ def test_a_forgotten_move_of_something_dormant_is_suggested_too() -> None:
     assert kinds(moved) == {"assistant": "deploy"}
 
 
+def test_a_moved_deployment_and_a_new_one_never_get_one_name() -> None:
+    """The moved one keeps its derived name, which the new one at the old address is given as well."""
+    gone = recorded(desired("chat"), "d-1")
+    file = stack(desired("bot"), desired("chat"), moved=(Moved("chat", "bot"),))
+    with pytest.raises(PlanConflictError, match="still declared"):
+        make(file, state(gone), seen(gone=["d-1"]))
+    moved = replace(gone, address="bot")
+    with pytest.raises(PlanConflictError, match="chat and bot would both be deployed as chat at toy") as caught:
+        make(stack(desired("bot"), desired("chat")), state(moved), seen(gone=["d-1"]))
+    assert caught.value.diagnostics[0].detail == "bot keeps the name that it was deployed under."
+    named = stack(desired("bot"), desired("chat", name="another"))
+    assert kinds(make(named, state(moved), seen(gone=["d-1"]))) == {"bot": "deploy", "chat": "deploy"}
+
+
+def test_one_live_object_is_never_held_at_two_addresses() -> None:
+    """It answers to two identities: adopting it twice would let one address undeploy the other's. Nor is what the state
+    holds twice undeployed at one address while the other keeps it."""
+    found = live("d-1", identities=("one", "two"))
+    one, two = (desired(key, name=key, adopt=True) for key in ("one", "two"))
+    with pytest.raises(PlanConflictError, match="two and one mean the same deployment: d-1 at toy answers to both"):
+        make(stack(one, two), None, seen(found))
+    assert kinds(make(stack(one), None, seen(found))) == {"one": "adopt"}
+    twice = state(recorded(one, "d-1"), recorded(two, "d-1"))
+    with pytest.raises(PlanConflictError, match="one and two mean the same deployment"):
+        make(stack(one), twice, seen(found), allow_undeploys=1)
+    assert set(kinds(make(stack(), twice, seen(found), destroy=True)).values()) == {"undeploy"}
+    assert kinds(make(stack(one), twice, seen(found), exclude=("two",))) == {"one": "none"}
+
+
 def test_what_another_address_only_forgets_is_deployed() -> None:
     """A model that stood there before, is off, and whose old address is not declared any more: nothing collides. A
     plan that leaves the old address out would keep both, so it is refused."""

@@ -13,6 +13,7 @@ from reconciler.core.compare.live_index import LiveIndex
 from reconciler.core.compare.state_changes import of_entry
 from reconciler.core.compare.unchanged import unchanged
 from reconciler.core.planning.assemble import finish
+from reconciler.core.planning.collide import collisions
 from reconciler.core.planning.context import Context, Decision, context_of
 from reconciler.core.planning.decide import decide
 from reconciler.core.planning.draft import Draft
@@ -69,6 +70,7 @@ def plan(
             else:
                 _declared(ctx, given, draft, outlooks)
                 _undeclared(ctx, given, draft, outlooks)
+                draft.errors += collisions(ctx, draft.actions, {error.address for error in draft.errors})
         if draft.errors:
             raise PlanConflictError(*draft.errors)
         return finish(ctx, given, draft)
