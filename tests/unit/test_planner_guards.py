@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.diagnostics import UsageError
-from reconciler.model import Listing, Pending
+from reconciler.model import Listing, Pending, Refreshed
 from reconciler.plan import Plan
 from tests.support.planning import (
     NOW,
@@ -207,6 +207,26 @@ def test_max_hourly_cost(limits: dict[str, float], refused: bool) -> None:
     if refused:
         assert "10 USD" in made.refused[0].message
         assert "1 more are unknown" in made.refused[0].message
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_the_cost_limit_is_on_all_deployments_whatever_the_targets(looked_at: bool) -> None:
+    """A target makes the plan smaller, not the bill: what is left out counts as it runs, or else as it is recorded;
+    what is known to have gone costs nothing."""
+    prices = {"p": {"unit_price": 50, "currency": "USD"}}
+    old, new = desired("a", "toy.b", plan_id="p", replicas=1), desired("b", plan_id="p", replicas=1)
+    providers = {key: config(key, prices=prices) for key in ("toy", "toy.b")}
+    before = state(recorded(old, "1"))
+    there = {"toy_b": [live("1", name="a")]} if looked_at else {}
+    for limit, refused in ((60.0, ["max_hourly_cost"]), (100.0, [])):
+        file = stack(old, new, limits=Limits(max_hourly_cost={"*": limit}), providers=providers)
+        made = make(file, before, seen(**there), target=("b",))
+        assert rules(made) == refused
+        assert [(total.before, total.after) for total in made.costs] == [(0.0, 50.0)]
+        if refused:
+            assert "would be 100 USD (now 50), with what this plan leaves out; the limit" in made.refused[0].message
+        gone = Refreshed({"toy": Listing(), "toy.b": Listing(gone=frozenset(("1",)))})
+        assert make(file, before, gone, target=("b",)).refused == ()
 
 
 def test_getting_cheaper_is_never_beyond_the_limit() -> None:

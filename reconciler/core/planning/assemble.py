@@ -31,8 +31,10 @@ def finish(ctx: Context, given: Prepared, draft: Draft) -> Plan:
     outputs = _outputs(ctx, given)
     touched = _touched(given, actions)
     state_changes = (*draft.state_changes, *_of_stack(given, outputs, touched))
+    left_out = _left_out(ctx, given, draft)
+    all_costs = cost.totals((*draft.money, *left_out)) if left_out else totals
     guarded = Guarded(
-        given.stack, given.state, given.recorded, actions, totals, ctx.index, given.configs, given.options
+        given.stack, given.state, given.recorded, actions, all_costs, ctx.index, given.configs, given.options
     )
     return Plan(
         stack=given.name,
@@ -98,6 +100,28 @@ def _before(ctx: Context, draft: Draft, action: Action, prior: Recorded | None) 
     type_ = prior.type if prior else action.desired.type if action.desired else ""
     tariff = draft.tariff(ctx, prior.provider if prior else action.provider, type_)
     return tariff(cost.running(prior, live, ctx.schemas[type_]))
+
+
+def _left_out(ctx: Context, given: Prepared, draft: Draft) -> list[tuple[cost.Money, cost.Money]]:
+    """What goes on costing beside the plan: a limit is on all deployments, whatever the targets. A provider that was
+    not looked at is taken to run what is recorded."""
+    if given.stack is None or not given.stack.limits.max_hourly_cost:
+        return []
+    found: list[tuple[cost.Money, cost.Money]] = []
+    for address in sorted(given.recorded.keys() - given.chosen):
+        entry = given.recorded[address]
+        money = cost.UNKNOWN
+        if entry.type in ctx.schemas:
+            schema, tariff = ctx.schemas[entry.type], draft.tariff(ctx, entry.provider, entry.type)
+            live = ctx.index.find(entry, schema)
+            if live is not None:
+                money = cost.NOTHING if live.dormant else tariff(cost.running(entry, live, schema))
+            elif entry.id is None or (ctx.index.readable(entry.provider) and ctx.index.unreadable(entry) is None):
+                money = cost.NOTHING
+            else:
+                money = tariff(entry.spec)
+        found.append((money, money))
+    return found
 
 
 # --- outputs, providers ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ SHARE = 30  # per cent of the managed deployments
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """What the guards look at. `recorded` are all managed deployments (before targets), moves done; `actions` what is
-    left after targets."""
+    left after targets; `costs` of all managed deployments again."""
 
     stack: Stack | None
     state: State | None
@@ -161,9 +161,10 @@ def _cost(given: Guarded) -> Iterator[Refusal]:
         limit = limits.get(total.currency, limits.get("*"))
         if limit is None or total.after <= limit or total.after <= total.before:
             continue
+        beside = ", with what this plan leaves out" if given.options.target or given.options.exclude else ""
         unknown = f", {total.unknown_after} more are unknown" if total.unknown_after else ""
         yield Refusal(
             "max_hourly_cost",
-            f"the hourly cost would be {total.after:g} {total.currency} (now {total.before:g}){unknown}; the limit is "
-            f"{limit:g} {total.currency}; no flag lifts this: raise limits.max_hourly_cost in the file",
+            f"the hourly cost would be {total.after:g} {total.currency} (now {total.before:g}){beside}{unknown}; the "
+            f"limit is {limit:g} {total.currency}; no flag lifts this: raise limits.max_hourly_cost in the file",
         )
