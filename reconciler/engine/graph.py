@@ -111,15 +111,18 @@ def _link(made: list[Node], state: Mapping[str, Recorded], *, soft: bool) -> Non
             if node.action.may:
                 for needed in node.action.depends_on:
                     _edge(build.get(needed), own)
+    old: dict[str, list[Node]] = {}  # what earlier create-first replaces left, which serves until nobody needs it
     for address, node in tear.items():
         newer = successor(address)
-        if soft and newer is not None:  # an old one that an earlier create-first replace left: it serves until then
-            _edge(build.get(newer), node)
+        if newer is not None:
+            old.setdefault(newer, []).append(node)
+            if soft:
+                _edge(build.get(newer), node)
     for dependent in {**build, **tear}:
         needed_by_it = state[dependent].depends_on if dependent in state else ()
         for needed in needed_by_it:
-            if needed in tear:
-                _tear_after(tear[needed], build.get(dependent), tear.get(dependent), soft=soft)
+            for node in (*((tear[needed],) if needed in tear else ()), *old.get(needed, ())):
+                _tear_after(node, build.get(dependent), tear.get(dependent), soft=soft)
 
 
 def _tear_after(node: Node, build: Node | None, tear: Node | None, *, soft: bool) -> None:

@@ -119,6 +119,19 @@ def test_an_old_deployment_is_never_forgotten_when_a_dependent_fails() -> None:
     assert {thing.name for thing in bench.cloud.alive()} == {"a-new", "b"}
 
 
+def test_an_old_deployment_left_aside_serves_as_long_as_its_dependents_are_refused() -> None:
+    """Create-first, and the dependent could not move, run after run: what it was recorded as needing is the old one."""
+    bench = Bench()
+    bench.running(want("a", size=1, lifecycle=CREATE_FIRST), want("b", ["a"], note="old"))
+    new = replace(want("a", size=2, lifecycle=CREATE_FIRST), spec={"name": "a-new", "size": 2})
+    for _ in range(2):
+        bench.cloud.fault("update", "refused")
+        plan = bench.plan(new, want("b", ["a"], note="new"))
+        assert results(bench.apply(plan))["b"] == "failed"
+        assert "a" in {thing.name for thing in bench.cloud.alive()}
+    assert [action.address for action in plan.actions] == ["a", "b", 'a["replaced-0"]']
+
+
 def test_an_old_deployment_left_aside_goes_only_after_the_new_one_is_ready() -> None:
     """Create-first, and the new one failed: the next run brings up another one before the old one is undeployed."""
     bench = Bench()

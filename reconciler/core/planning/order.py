@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reconciler.core.state.aside import successor
 from reconciler.core.values.graph import CycleError, order
 from reconciler.model import Recorded
 from reconciler.plan import Action
@@ -18,7 +19,8 @@ def run_after(actions: Iterable[Action], recorded: Mapping[str, Recorded]) -> di
     """For each address of the plan the addresses that must be finished before it starts.
 
     `recorded` are the deployments of the state under their new addresses. What is undeployed waits for everything that
-    depended on it when last applied, whether that leaves as well or is changed not to need it any more.
+    depended on it when last applied, whether that leaves as well or is changed not to need it any more. What stands
+    aside is what the dependents of its successor may still use.
     """
     table = {action.address: action for action in actions}
     dependents: dict[str, list[str]] = {}
@@ -30,7 +32,11 @@ def run_after(actions: Iterable[Action], recorded: Mapping[str, Recorded]) -> di
     after: dict[str, tuple[str, ...]] = {}
     for address, action in table.items():
         if action.action in _LEAVING:
-            after[address] = tuple(sorted(dependents.get(address, ())))
+            newer = successor(address)
+            waits = {*dependents.get(address, ()), *(dependents.get(newer, ()) if newer is not None else ())}
+            if newer in table and table[newer].action not in _LEAVING:
+                waits.add(newer)
+            after[address] = tuple(sorted(waits))
         else:
             after[address] = tuple(
                 name for name in action.depends_on if name in table and table[name].action not in _LEAVING
