@@ -209,13 +209,11 @@ class Operate:
     def next(self, step: Step) -> Next:
         """The adapter's pure answer; a wait that must not act ends instead of calling, once nothing is under way."""
         following = step.lane.type.next(step.operation)
-        waits_only = step.node.name == "wait" and (step.prior is None or step.prior.pending is None)
         if not isinstance(following, Next):
             raise TypeError(f"next gave {type(following).__name__}")
-        if isinstance(following, Call) and (waits_only or (step.node.name == "wait" and following.creates)):
-            live = step.operation.live
-            settling = live is not None and not live.dormant and HEALTH_KIND[live.health] == "in"
-            return Wait("until it is ready", live.status) if live is not None and settling else Done(live)
+        pending = step.prior.pending if step.prior is not None else None
+        if isinstance(following, Call) and step.node.name == "wait" and (pending is None or following.creates):
+            return _waited(step.operation.live, deploying=pending is not None and pending.verb == "deploy")
         return following
 
     def send(self, step: Step, call: Call) -> None:
@@ -406,3 +404,14 @@ class Operate:
         """A provider's error about this step."""
         diagnostic = about(step.lane.key, error)
         return replace(diagnostic, summary=f"{step.name}: {diagnostic.summary}", address=step.address)
+
+
+def _waited(live: Live | None, *, deploying: bool) -> Next:
+    """How a wait stands that may not act; `deploying`: for a deploy of an earlier run, which may turn out to have
+    failed. What a look does not show may be there all the same, so that it stays in the state."""
+    if live is not None and not live.dormant and HEALTH_KIND[live.health] == "in":
+        return Wait("until it is ready", live.status)
+    if not deploying or (live is not None and not live.dormant and live.health != "failed"):
+        return Done(live)
+    told = "the provider does not show it any more" if live is None else live.reason or f"its status is {live.status}"
+    return Failed(told, live=live)

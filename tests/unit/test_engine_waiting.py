@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pytest
+
 from reconciler.engine.lane import open_lane
+from reconciler.model import Live
+from reconciler.provider import Call, Next, Operation
 from tests.support.engine_runs import SHORT, Bench, outcome, results, want
 from tests.support.fake_provider import FakeProvider, FakeType, config
 
@@ -186,3 +191,42 @@ def test_the_files_max_concurrency_is_the_bound() -> None:
         "fake", FakeProvider(Bench().cloud), FakeType(), replace(config(), settings={"max_concurrency": 2})
     )
     assert lane.most == lane.limit == 2
+
+
+@pytest.mark.parametrize("became", ["failed", "off", "gone"])
+def test_a_resumed_wait_for_what_came_to_nothing_fails(became: str) -> None:
+    """The run that began the deploy was killed, and the adapter would ask for it again: a wait sends nothing, and does
+    not call that done. It stays in the state with its deploy pending."""
+    bench = Bench(type=Forgetful())
+    bench.cloud.busy = 90.0
+    bench.run(want("a", timeouts=SHORT))
+    plan, (thing,) = bench.plan(want("a")), bench.cloud.things.values()
+    seen = bench.provider.look
+
+    def ended(waiting: Sequence[Operation]) -> Mapping[str, Live | None]:
+        told = {address: live for address, live in seen(waiting).items() if live is not None}
+        if became == "off":
+            return {
+                address: replace(live, status="OFF", health="stopped", dormant=True) for address, live in told.items()
+            }
+        return {**dict.fromkeys((op.address for op in waiting), None), **told}
+
+    bench.provider.look = ended  # type: ignore[method-assign]
+    thing.health = "failed" if became == "failed" else thing.health
+    thing.gone_at = 0.0 if became == "gone" else None
+    report = bench.apply(plan)
+    error, entry = outcome(report, "a").error, bench.state.deployments["a"]
+    assert error is not None
+    assert {"failed": "FAILED", "off": "OFF", "gone": "not show it"}[became] in error.summary
+    assert (entry.id, entry.health, entry.pending and entry.pending.verb) == ("dep-1", "failed", "deploy")
+    assert bench.trace.sends() == [("create", "a")]
+
+
+class Forgetful(FakeType):
+    """Knows a deploy of its own only by its memo, as Nugen's adapter does: whatever is not on its way is switched on
+    again."""
+
+    def next(self, op: Operation) -> Next:
+        if op.verb == "deploy" and not op.memo and (op.live is None or op.live.health not in ("pending", "ready")):
+            return Call("create", creates=True)
+        return super().next(op)
