@@ -51,6 +51,8 @@ def connector_body(op: Operation) -> dict[str, Json]:
 def register_body(op: Operation) -> dict[str, Json]:
     body = {name: op.desired[name] for name in _REGISTER_FIELDS if op.desired.get(name) is not None}
     body.setdefault("function_name", "remote")
+    if memory.is_marked(op):
+        body["description"] = wire_format.marked_text(body.get("description"), op.mark)
     body["model_group_id"] = memory.made(op)["group"]
     connector = op.memo.get("connector") or op.desired.get("connector_id")
     if connector:

@@ -64,7 +64,7 @@ class Looks:
                 )
             live = None
         if live is None and not ours:
-            live = self._retained(op, members)
+            live = self._retained(op, hits)
         begun = Begun() if live is not None else self._begun(op, own)
         live = live or begun.live
         rest = [id_ for id_ in members if live is None or id_ != live.id]
@@ -102,30 +102,19 @@ class Looks:
     def _leftovers(self, op: Operation, members: Iterable[Mapping[str, Json]], current: str | None) -> list[str]:
         """Ids of the models in our group, beside the current one, that a killed run or a late answer of ours left.
 
-        A model that somebody registers without naming a group joins the one of its name. It is not ours, and stays:
-        ours are behind a connector of ours or the declared one; a local one is ours if it is as declared.
+        A model that somebody registers without naming a group joins the one of its name. It stays, however much it is
+        as declared: ours are those that our task made, that carry our mark, or that are behind a connector of ours.
         """
-        own, prior = memory.made(op), op.prior.spec if op.prior else {}
-        others = {str(hit["_id"]): hit.get("_source") or {} for hit in members}
-        for id_ in (current, *bodies.kept(own)):
-            others.pop(str(id_), None)
+        own, known = memory.made(op), memory.own_connectors(op)
+        stays = {current, *bodies.kept(own)}
+        others = [hit for hit in members if str(hit["_id"]) not in stays]
         if "task" in own:  # what is being registered is not left over
-            others = {id_: source for id_, source in others.items() if wire_format.state_of(source) != "REGISTERING"}
-        known = {*memory.own_connectors(op), op.memo.get("connector"), op.desired.get("connector_id")}
-        known.add(prior.get("connector_id"))
-        open_ = [
-            at for source in others.values() if isinstance(at := source.get("connector_id"), str) and at not in known
-        ]
-        marked = self._api.by_id("connectors", open_) if open_ else {}
-        known |= {id_ for id_, hit in marked.items() if wire_format.of_lineage(bodies.description(hit), op.mark)}
-
-        def is_ours(id_: str, source: Mapping[str, Json]) -> bool:
-            if id_ == own.get("model") or source.get("connector_id") in known - {None}:
-                return True
-            live = wire_format.live_model(id_, source, ())
-            return live.attributes["function_name"] != "remote" and bodies.fits(op.desired or prior, live)
-
-        return [id_ for id_, source in others.items() if is_ours(id_, source)]
+            others = [hit for hit in others if wire_format.state_of(hit.get("_source") or {}) != "REGISTERING"]
+        task = self._api.get("tasks", own["task"]) if "task" in own else None
+        ours = {own.get("model"), task.get("model_id") if task else None}
+        ours |= {str(hit["_id"]) for hit in others if (hit.get("_source") or {}).get("connector_id") in known}
+        ours |= set(self._proven(op, [hit for hit in others if str(hit["_id"]) not in ours]))
+        return [id_ for hit in others if (id_ := str(hit["_id"])) in ours]
 
     def _connectors(self, op: Operation) -> list[str]:
         """Ours by the record, and by our mark for this address: a killed run's may have landed after it was looked for.
@@ -136,13 +125,29 @@ class Looks:
         marked = [str(hit["_id"]) for hit in hits if wire_format.of_address(bodies.description(hit), op.mark)]
         return list(dict.fromkeys([*memory.own_connectors(op), *marked]))
 
-    def _retained(self, op: Operation, members: list[str]) -> Live | None:
-        """The newest model of a group that we take again which is as declared; what is not, was kept on purpose."""
-        for id_ in reversed(members[-5:]):
+    def _retained(self, op: Operation, members: Iterable[Mapping[str, Json]]) -> Live | None:
+        """The newest model of a group that we take again which is ours and as declared; what is not, was kept on
+        purpose."""
+        for id_ in self._proven(op, members)[:-6:-1]:
             live = self._api.live(id_)
             if live is not None and bodies.agrees(op, live):
                 return live
         return None
+
+    def _proven(self, op: Operation, members: Iterable[Mapping[str, Json]]) -> list[str]:
+        """Ids of those that carry a mark of our lineage, or are behind a connector that does, oldest first. Behind a
+        connector that the file names there may be anybody's."""
+        sources = {str(hit["_id"]): hit.get("_source") or {} for hit in members}
+        shared = [spec.get("connector_id") for spec in (op.desired, op.prior.spec if op.prior else {})]
+        named = (source.get("connector_id") for source in sources.values())
+        behind = [id_ for id_ in named if isinstance(id_, str) and id_ not in shared]
+        found = self._api.by_id("connectors", behind) if behind else {}
+        marked = {id_ for id_, hit in found.items() if wire_format.of_lineage(bodies.description(hit), op.mark)}
+        return [
+            id_
+            for id_, source in sources.items()
+            if wire_format.of_lineage(source.get("description"), op.mark) or source.get("connector_id") in marked
+        ]
 
     def _is_ours(self, op: Operation, connector: str) -> bool:
         found = self._api.get("connectors", connector)
@@ -207,14 +212,19 @@ class Looks:
         return Reply(created={bodies.slot(op): ours[0]}, memo={"connector": ours[0], "strays": ours[1:]})
 
     def find_model(self, op: Operation) -> Reply | None:
-        """The oldest model in our own group that is as declared, behind the connector that was to be its own."""
-        own, connector = memory.made(op), op.memo.get("connector") or op.desired.get("connector_id")
+        """The oldest model in our own group that is as declared and that this very call made: by its mark, or behind
+        the connector that was made for it."""
+        own, made = memory.made(op), op.memo.get("connector")
         if "group" not in own:
             return None
+        asked = made or op.desired.get("connector_id")
+        connector = asked if isinstance(asked, str) else None  # a secret one is a digest by now
         members = self._api.members(own["group"])
         for hit in members:
             live = wire_format.live_model(str(hit["_id"]), hit.get("_source") or {}, ())
             if live.id in bodies.kept(own) or connector not in (None, live.computed.get("connector_id")):
+                continue
+            if not made and wire_format.mark_of(bodies.description(hit)) != op.mark:
                 continue
             if bodies.agrees(op, live) and self._api.get("models", live.id) is not None:
                 found = bodies.registered(op, live.id)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from reconciler.model import Json
 from reconciler.provider import Operation
+from reconciler.providers import opensearch_wire as wire_format
 
 
 def made(op: Operation) -> dict[str, str]:
@@ -34,6 +35,11 @@ def own_connectors(op: Operation) -> list[str]:
 def registers(op: Operation) -> bool:
     """Whether the model is registered from here (and not named by `model_id`)."""
     return not op.desired.get("model_id")
+
+
+def is_marked(op: Operation) -> bool:
+    """Whether the model's own description carries our mark: no connector of its own tells that it is ours."""
+    return registers(op) and not op.desired.get("connector")
 
 
 def model_of(op: Operation) -> str | None:
@@ -64,7 +70,7 @@ def put_body(op: Operation) -> dict[str, Json]:
     body: dict[str, Json] = {}
     description = op.desired.get("description")
     if (description is not None or _managed(op, "description")) and not seen.get("described"):
-        body["description"] = description or ""
+        body["description"] = wire_format.marked_text(description, op.mark) if is_marked(op) else description or ""
     enabled = op.desired.get("is_enabled")
     if (enabled is not None or _managed(op, "is_enabled")) and (enabled is not False) != (
         had.get("is_enabled") is not False

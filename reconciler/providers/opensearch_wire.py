@@ -231,7 +231,7 @@ def attributes(
     found: dict[str, Json] = {
         "model_id": model_id,
         "function_name": str(source.get("algorithm") or "").lower() or None,
-        "description": source.get("description") or None,
+        "description": unmarked(source.get("description")),
         "is_enabled": source.get("is_enabled") is not False,
         "rate_limiter": rate_limiter(source.get("rate_limiter")),
         "deploy_setting": deploy_setting(source.get("deploy_setting")),

@@ -14,6 +14,7 @@ from typing import Any
 
 from reconciler.edge.environment import real_environment
 from reconciler.edge.store import LocalStore
+from reconciler.providers.opensearch_wire import unmarked
 from tests.support.crash import Place
 from tests.support.crash_cases import KINDS, LIVE, standing
 
@@ -51,6 +52,8 @@ def things(place: Place) -> Counter[Thing]:
             items = standing(place, kind) if type_ == "opensearch" else live(place, type_)
             for item in items.values():
                 facts = {name: item.get(name) for name in FACTS[kind]}
+                if kind == "model":
+                    facts["description"] = unmarked(facts["description"])  # the mark names the step that made it
                 name = f"{kind} {item.get(NAMES.get(kind, 'name'))}"
                 found[name, json.dumps(facts, sort_keys=True)] += 1
     return found

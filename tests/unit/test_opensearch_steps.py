@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.values.digest import DIGEST_KEY
 from reconciler.provider import Call, Conflict, Done, Failed, RejectedError, Reply, Wait
 from reconciler.providers.opensearch import PROVIDER
+from reconciler.providers.opensearch_bodies import register_body
 from tests.support.drive import MARK, Driven, deploy_of
 from tests.support.opensearch import Cluster, connector, gone, ready
 
@@ -276,3 +278,83 @@ def test_a_registration_of_what_is_declared_no_more_is_not_taken(
     assert "remove_leftover" in driven.sent
     assert cluster.counts()[:2] == (2, 1)  # the model and its chunk
     assert len(cluster.asked("models/_register$")) == 2
+
+
+# --- what in our group is ours --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["local", "behind a shared connector", "behind a secret one"])
+def test_a_model_of_others_as_declared_is_never_touched(cluster: Cluster, kind: str) -> None:
+    """Somebody's other version of the same pretrained model, or another model behind the same connector, joins our
+    group by its name and serves: neither an update nor an undeploy of ours touches it, and the group stays for it."""
+    _, made = cluster.raw("POST", "connectors/_create", {**connector(), "name": "c", "version": 1, "protocol": "http"})
+    own = dict(LOCAL) if kind == "local" else {"connector_id": made["connector_id"]}
+    first = ready(cluster.up(cluster.complete({**own, "description": "hello"}, "chat")))
+    body = {**own, "name": "chat", "function_name": own.get("function_name", "remote"), "description": "theirs"}
+    theirs = _registered(cluster, {**body, "version": "2"})
+    cluster.raw("POST", f"models/{theirs}/_deploy")
+    cluster.clock.tick(5)
+    if kind == "behind a secret one":
+        sealed = {**first.op.desired, "connector_id": {DIGEST_KEY: "hmac-sha256:0"}}
+        first = Driven(first.end, replace(first.op, desired=sealed))
+    new = cluster.complete({**own, "description": "new"}, "chat")
+    driven = ready(cluster.change(first, "update", new, ["description"]))
+    if kind == "behind a secret one":
+        driven = Driven(driven.end, replace(driven.op, desired=sealed))
+    gone(cluster.undeploy(driven))
+    assert {id_ for id_ in cluster.all("models") if not id_.endswith("_0")} == {theirs}
+    assert cluster.raw("GET", f"models/{theirs}")[1]["model_state"] == "DEPLOYED"
+    assert set(cluster.all("model_groups")) == {first.op.created["group"]}
+
+
+@pytest.mark.parametrize("own", ["local", "behind a shared connector"])
+@pytest.mark.parametrize("deployed", [True, False])
+def test_a_late_registration_of_ours_is_known_by_its_mark(cluster: Cluster, own: str, deployed: bool) -> None:
+    """No connector of ours tells of it: such a registration carries our mark in the model's description, which no plan
+    sees."""
+    _, made = cluster.raw("POST", "connectors/_create", {**connector(), "name": "c", "version": 1, "protocol": "http"})
+    spec = cluster.complete(dict(LOCAL) if own == "local" else {"connector_id": made["connector_id"]}, "chat")
+    first = ready(cluster.up({**spec, "description": "hello"}))
+    assert first.op.live is not None
+    assert first.op.live.attributes["description"] == "hello"
+    late = _registered(cluster, register_body(replace(first.op, mark=MARK.format(address="chat"))))
+    if deployed:
+        cluster.raw("POST", f"models/{late}/_deploy")
+    cluster.clock.tick(5)
+    ready(cluster.change(first, "update", {**spec, "description": "new"}, ["description"]))
+    assert {id_ for id_ in cluster.all("models") if not id_.endswith("_0")} == {first.op.id}
+
+
+@pytest.mark.parametrize("asked", ["local", "shared", "sealed"])
+def test_a_lost_registration_is_not_taken_for_somebodys(cluster: Cluster, asked: str) -> None:
+    """It is found by its own mark; a model of others that is as declared is not it."""
+    _, made = cluster.raw("POST", "connectors/_create", {**connector(), "name": "c", "version": 1, "protocol": "http"})
+    spec = cluster.complete(dict(LOCAL) if asked == "local" else {"connector_id": made["connector_id"]}, "chat")
+    mark = MARK.format(address="chat")
+    group = cluster.raw("POST", "model_groups/_register", {"name": "chat", "description": mark})[1]["model_group_id"]
+    op = replace(deploy_of("chat", spec), created={"group": group})
+    body = register_body(op)
+    _registered(cluster, {**body, "description": "theirs"})
+    if asked == "sealed":
+        op = replace(op, desired={**spec, "connector_id": {DIGEST_KEY: "hmac-sha256:0"}})
+    assert cluster.provider.find(op, Call("register", creates=True)) is None
+    ours = _registered(cluster, body)
+    found = cluster.provider.find(op, Call("register", creates=True))
+    assert isinstance(found, Reply)
+    assert (found.id, found.memo["leftovers"]) == (ours, [])
+
+
+def test_a_retained_model_is_not_taken_for_somebodys(cluster: Cluster) -> None:
+    """The state is lost, and the newest model in the group, which is as declared, is not ours."""
+    spec = cluster.complete({**LOCAL, "retain": True}, "chat")
+    first = ready(cluster.up(spec))
+    _registered(cluster, {**LOCAL, "name": "chat"})
+    assert ready(cluster.up(spec)).op.id == first.op.id
+
+
+def _registered(cluster: Cluster, body: dict[str, Any]) -> str:
+    """Register past the adapter; the new model's id."""
+    before = set(cluster.all("models"))
+    cluster.raw("POST", "models/_register", body)
+    cluster.clock.tick(5)
+    return next(id_ for id_ in cluster.all("models") if id_ not in before and not id_.endswith("_0"))
