@@ -9,6 +9,9 @@ import pytest
 
 from tests.support.real_node import ABOUT
 
+# The suites' assertions explain themselves as those of test files do.
+pytest.register_assert_rewrite("tests.contract.suite", "tests.contract.suite_faults", "tests.support.drive")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

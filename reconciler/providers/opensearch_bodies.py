@@ -68,7 +68,9 @@ def register_body(op: Operation) -> dict[str, Json]:
 
 
 def registered(op: Operation, model: str) -> Reply:
-    """A fresh model: as declared, but for `is_enabled`, which a registration ignores."""
+    """A fresh model: as declared, but for `is_enabled`, which a registration ignores, and what a pretrained one is
+    called."""
+    described = not (memory.is_pretrained(op) and op.desired.get("description"))
     setting = op.desired.get("deploy_setting") or {}
     had = {
         "is_enabled": True,
@@ -76,7 +78,7 @@ def registered(op: Operation, model: str) -> Reply:
         "deploy_setting": wire_format.deploy_setting(setting),
         "connector_id": op.memo.get("connector") or op.desired.get("connector_id"),
     }
-    seen = {"state": "REGISTERED", "nodes": [], "all_nodes": True, "described": True, "attributes": had}
+    seen = {"state": "REGISTERED", "nodes": [], "all_nodes": True, "described": described, "attributes": had}
     return Reply(id=model, created={"model": model}, memo={"model": model, "seen": seen})
 
 

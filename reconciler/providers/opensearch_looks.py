@@ -127,10 +127,12 @@ class Looks:
 
     def _retained(self, op: Operation, members: Iterable[Mapping[str, Json]]) -> Live | None:
         """The newest model of a group that we take again which is ours and as declared; what is not, was kept on
-        purpose."""
-        for id_ in self._proven(op, members)[:-6:-1]:
+        purpose. A pretrained one carries no mark: one that is off counts."""
+        proven = set(self._proven(op, members))
+        candidates = [id_ for hit in members if (id_ := str(hit["_id"])) in proven or memory.is_pretrained(op)]
+        for id_ in candidates[:-6:-1]:
             live = self._api.live(id_)
-            if live is not None and bodies.agrees(op, live):
+            if live is not None and bodies.agrees(op, live) and (id_ in proven or live.dormant):
                 return live
         return None
 
@@ -224,7 +226,7 @@ class Looks:
             live = wire_format.live_model(str(hit["_id"]), hit.get("_source") or {}, ())
             if live.id in bodies.kept(own) or connector not in (None, live.computed.get("connector_id")):
                 continue
-            if not made and wire_format.mark_of(bodies.description(hit)) != op.mark:
+            if not made and not _of_this_call(op, hit, live):
                 continue
             if bodies.agrees(op, live) and self._api.get("models", live.id) is not None:
                 found = bodies.registered(op, live.id)
@@ -245,6 +247,12 @@ class Looks:
             "confirms": 0,
         }
         return Reply(id=live.id, live=live, memo=memo)
+
+
+def _of_this_call(op: Operation, hit: Mapping[str, Json], live: Live) -> bool:
+    """By its mark. A pretrained one can't have it: there it is nobody's mark, and that it never was deployed."""
+    mark = wire_format.mark_of(bodies.description(hit))
+    return mark == op.mark or (memory.is_pretrained(op) and not mark and live.dormant)
 
 
 def _arrived(op: Operation, live: Live) -> bool:

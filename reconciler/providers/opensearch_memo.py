@@ -42,6 +42,12 @@ def is_marked(op: Operation) -> bool:
     return registers(op) and not op.desired.get("connector")
 
 
+def is_pretrained(op: Operation) -> bool:
+    """Whether the cluster fetches what it registers by name alone: it writes a description of its own then (2.19
+    source, ModelHelper.downloadPrebuiltModelConfig)."""
+    return is_marked(op) and not op.desired.get("url") and not op.desired.get("connector_id")
+
+
 def model_of(op: Operation) -> str | None:
     """The model's id as far as it is known."""
     found = op.memo.get("model") or op.id or (op.prior.id if op.prior else None) or op.desired.get("model_id")

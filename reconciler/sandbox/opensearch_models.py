@@ -78,7 +78,8 @@ class Models:
 
     # --- registering ------------------------------------------------------------------------------------------------
     def register(self, body: Mapping[str, Json]) -> dict[str, Json]:
-        """POST models/_register. Unknown fields are ignored, and so are `is_enabled` and a remote model's version."""
+        """POST models/_register. Unknown fields are ignored, and so are `is_enabled`, a remote model's version and the
+        description of a pretrained one."""
         name, function = body.get("name"), str(body.get("function_name") or "text_embedding").lower()
         if not isinstance(name, str):
             raise Refused(400, "illegal_argument_exception", "model name is null")
@@ -92,7 +93,7 @@ class Models:
             "created_time": int(now * 1000),
             "last_updated_time": int(now * 1000),
             "is_hidden": False,
-            "description": text(body, "description"),
+            "description": text(body, "description") if function == "remote" or body.get("url") else None,
             "rate_limiter": limiter(body.get("rate_limiter")),
             "deploy_setting": setting({}, body["deploy_setting"]) if body.get("deploy_setting") else None,
         }

@@ -53,6 +53,11 @@ class Cluster(Bench):
             transport=SandboxTransport(self.sandbox), base_url="http://sandbox.invalid/opensearch"
         )
 
+    def take_urls(self) -> None:
+        """The cluster may fetch models by URL."""
+        with self.world() as world:
+            world.data["by_url"] = True
+
     def own(self, **values: Json) -> dict[str, Json]:
         """The complete spec of a model that is registered from here."""
         return self.complete({"connector": connector(), **values}, "chat")

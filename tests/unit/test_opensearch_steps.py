@@ -227,6 +227,10 @@ def test_what_others_are_deploying_is_waited_for(cluster: Cluster) -> None:
 # --- local models -------------------------------------------------------------------------------------------------
 
 LOCAL: dict[str, Any] = {"function_name": "text_embedding", "model_format": "ONNX", "version": "1"}
+FETCHED: dict[str, Any] = {
+    **LOCAL, "url": "https://models.invalid/a.zip", "model_content_hash_value": "c0ffee00" * 8,
+    "model_config": {"model_type": "bert", "embedding_dimension": 384, "framework_type": "sentence_transformers"},
+}  # fmt: skip
 
 
 def test_a_local_model_is_registered_by_a_task(cluster: Cluster) -> None:
@@ -312,8 +316,9 @@ def test_a_model_of_others_as_declared_is_never_touched(cluster: Cluster, kind: 
 def test_a_late_registration_of_ours_is_known_by_its_mark(cluster: Cluster, own: str, deployed: bool) -> None:
     """No connector of ours tells of it: such a registration carries our mark in the model's description, which no plan
     sees."""
+    cluster.take_urls()
     _, made = cluster.raw("POST", "connectors/_create", {**connector(), "name": "c", "version": 1, "protocol": "http"})
-    spec = cluster.complete(dict(LOCAL) if own == "local" else {"connector_id": made["connector_id"]}, "chat")
+    spec = cluster.complete(dict(FETCHED) if own == "local" else {"connector_id": made["connector_id"]}, "chat")
     first = ready(cluster.up({**spec, "description": "hello"}))
     assert first.op.live is not None
     assert first.op.live.attributes["description"] == "hello"
@@ -325,11 +330,29 @@ def test_a_late_registration_of_ours_is_known_by_its_mark(cluster: Cluster, own:
     assert {id_ for id_ in cluster.all("models") if not id_.endswith("_0")} == {first.op.id}
 
 
+PRETRAINED = {
+    "name": "huggingface/sentence-transformers/all-MiniLM-L6-v2", "function_name": "text_embedding",
+    "model_format": "TORCH_SCRIPT", "version": "1.0.1",
+}  # fmt: skip
+
+
+def test_a_lost_registration_of_a_pretrained_model_is_found(cluster: Cluster) -> None:
+    """The cluster writes its description itself, so no mark stands there; ours is put in afterwards if one is asked."""
+    cluster.fault("models/_register", "cut_after")
+    driven = ready(cluster.up(cluster.complete({**PRETRAINED, "description": "ours"}, "chat")))
+    assert len(cluster.asked("models/_register$")) == 1
+    assert driven.op.live is not None
+    assert driven.op.live.attributes["description"] == "ours"
+    gone(cluster.undeploy(driven))
+    assert cluster.counts() == (0, 0, 0)
+
+
 @pytest.mark.parametrize("asked", ["local", "shared", "sealed"])
 def test_a_lost_registration_is_not_taken_for_somebodys(cluster: Cluster, asked: str) -> None:
     """It is found by its own mark; a model of others that is as declared is not it."""
+    cluster.take_urls()
     _, made = cluster.raw("POST", "connectors/_create", {**connector(), "name": "c", "version": 1, "protocol": "http"})
-    spec = cluster.complete(dict(LOCAL) if asked == "local" else {"connector_id": made["connector_id"]}, "chat")
+    spec = cluster.complete(dict(FETCHED) if asked == "local" else {"connector_id": made["connector_id"]}, "chat")
     mark = MARK.format(address="chat")
     group = cluster.raw("POST", "model_groups/_register", {"name": "chat", "description": mark})[1]["model_group_id"]
     op = replace(deploy_of("chat", spec), created={"group": group})
@@ -346,9 +369,21 @@ def test_a_lost_registration_is_not_taken_for_somebodys(cluster: Cluster, asked:
 
 def test_a_retained_model_is_not_taken_for_somebodys(cluster: Cluster) -> None:
     """The state is lost, and the newest model in the group, which is as declared, is not ours."""
-    spec = cluster.complete({**LOCAL, "retain": True}, "chat")
+    cluster.take_urls()
+    spec = cluster.complete({**FETCHED, "retain": True}, "chat")
     first = ready(cluster.up(spec))
-    _registered(cluster, {**LOCAL, "name": "chat"})
+    _registered(cluster, {**FETCHED, "name": "chat"})
+    assert ready(cluster.up(spec)).op.id == first.op.id
+
+
+def test_a_retained_pretrained_model_is_taken_again(cluster: Cluster) -> None:
+    """Undeployed and kept, it is not fetched a second time; one of others that serves is not it."""
+    spec = cluster.complete({**PRETRAINED, "retain": True}, "chat")
+    first = ready(cluster.up(spec))
+    cluster.raw("POST", f"models/{first.op.id}/_undeploy")
+    theirs = _registered(cluster, PRETRAINED)
+    cluster.raw("POST", f"models/{theirs}/_deploy")
+    cluster.clock.tick(5)
     assert ready(cluster.up(spec)).op.id == first.op.id
 
 
