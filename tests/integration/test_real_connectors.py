@@ -74,7 +74,7 @@ def test_a_failed_deploy_is_tried_again_under_the_same_id(real: RealProject) -> 
     real.undeploy_by_hand(id_)
     task = real.made("POST", f"models/{id_}/_deploy", {})["task_id"]
     until("the deploy has failed", lambda: real.made("GET", f"tasks/{task}", None)["state"] == "FAILED")
-    until("its record says so", lambda: real.model(id_)["model_state"] == "DEPLOY_FAILED")
+    until("a plan sees it", lambda: "DEPLOY_FAILED" in real.action()["reason"])
     action = real.action()
     assert action["action"] == "deploy"
     assert "DEPLOY_FAILED" in action["reason"]
