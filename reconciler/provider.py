@@ -85,7 +85,8 @@ class Operation:
     `mark` is `reconciler:<lineage>/<address>/<intent>`; adapters put it where the provider has a text field of ours.
     `live` is the latest look, None before the first. `memo` is what earlier calls of this operation returned (merged
     `Reply.memo`, JSON, no secrets) and survives a kill; `prior` is the recorded deployment, with `created` holding what
-    stands beside it. `changes` are the attribute paths that an update or scale must change.
+    stands beside it. `changes` are the attribute paths that an update or scale must change. `removed` is what the same
+    action has undeployed just before, by its id: a list that lags may show it still, and it is not what a call made.
     """
 
     verb: Verb
@@ -98,6 +99,7 @@ class Operation:
     memo: Mapping[str, Json] = field(default_factory=dict)
     id: str | None = None
     created: Mapping[str, str] = field(default_factory=dict)
+    removed: str | None = None
     looks: int = 0  # looks since the last call, so that an adapter can allow a list some lag
 
 

@@ -265,6 +265,7 @@ class Beginner:
             changes=changes,
             id=id_ if id_ is not None else prior.id if prior is not None and verb != "deploy" else None,
             created=dict(prior.created) if prior is not None else {},
+            removed=step.job.removed,
         )
         self.mark(step)
 

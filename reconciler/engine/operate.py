@@ -371,6 +371,8 @@ class Operate:
         memo: dict[str, Json] = {**op.memo, "lacked": self._lacked(step, entry)}
         if step.job.old is not None:
             memo["aside"] = step.job.aside
+        if op.removed is not None:
+            memo["removed"] = op.removed
         return Intent(step.intent_id, step.address, op.verb, call.step, entry, memo)
 
     def _lacked(self, step: Step, entry: Recorded) -> bool:

@@ -22,6 +22,7 @@ from reconciler.engine.workers import ThreadWorkers, Workers
 from reconciler.model import Intent, Recorded, State
 from reconciler.provider import Call, Conflict, Operation, Provider, ProviderError, Reply
 
+_OURS = ("lacked", "aside", "removed")  # what the engine wrote into an intent's memo
 _AT_ONCE = 8  # looks at one provider: one that hangs holds up no other
 
 
@@ -139,9 +140,10 @@ def _operation(intent: Intent, state: State) -> Operation:
         mark=f"reconciler:{state.lineage}/{intent.address}/{intent.id}",
         desired=intent.entry.spec,
         prior=None if _replaced(intent, state) is not None else state.deployments.get(intent.address),
-        memo={key: value for key, value in intent.memo.items() if key not in ("lacked", "aside")},
+        memo={key: value for key, value in intent.memo.items() if key not in _OURS},
         id=intent.entry.id,
         created=intent.entry.created,
+        removed=removed if isinstance(removed := intent.memo.get("removed"), str) else None,
     )
 
 

@@ -177,7 +177,8 @@ class Connection:
     def find(self, op: Operation, call: Call) -> Reply | Conflict | None:
         """A create whose answer was lost: same model name, same suffix, and all that it sent and is returned agrees."""
         identity = PROVIDER.identity(op.desired)
-        alive = [live for live in self.list() if identity in live.identities and live.health != "deleting"]
+        fit = [live for live in self.list() if identity in live.identities and live.id != op.removed]
+        alive = [live for live in fit if live.health != "deleting"]
         if not alive:
             return None
         live = alive[0]

@@ -228,7 +228,8 @@ class _Connection:
 
         After a kill sensitive values are digests: the engine compares those.
         """
-        named = [live for live in self.list() if live.name == op.desired.get("name") and live.health != "deleting"]
+        fit = [live for live in self.list() if live.name == op.desired.get("name") and live.id != op.removed]
+        named = [live for live in fit if live.health != "deleting"]
         if not named:
             return None
         live = named[0]

@@ -6,8 +6,9 @@ import pytest
 
 from reconciler.core.state.journal import IntentClosed
 from reconciler.model import Timeouts
-from reconciler.provider import UnavailableError
+from reconciler.provider import Call, Conflict, Operation, Reply, UnavailableError
 from tests.support.engine_runs import Bench, outcome, results, want
+from tests.support.fake_provider import KilledError
 
 
 def test_an_answer_lost_on_the_way_back_is_found_and_recorded() -> None:
@@ -19,6 +20,35 @@ def test_an_answer_lost_on_the_way_back_is_found_and_recorded() -> None:
     assert bench.trace.sends() == [("create", "a")]
     assert len(bench.cloud.alive()) == 1
     assert bench.intents == ()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_replace_has_undeployed_is_named_where_its_create_is_looked_for(killed: bool) -> None:
+    """A list that lags shows the old one under the same name: a look for the new one leaves it out, after a kill too."""
+    bench = Bench()
+    bench.running(want("a", size=1))
+    removed: list[str | None] = []
+    find = bench.provider.find
+
+    def looking(op: Operation, call: Call) -> Reply | Conflict | None:
+        removed.append(op.removed)
+        return find(op, call)
+
+    def die() -> None:
+        raise KilledError
+
+    bench.provider.find = looking  # type: ignore[method-assign]
+    plan, before = bench.plan(want("a", size=2)), bench.state
+    if killed:
+        bench.cloud.fault("create", "call", then=die)
+        with pytest.raises(KilledError):
+            bench.apply(plan)
+        bench.state, bench.intents = bench.journal.after(before)
+        bench.recover()
+    else:
+        bench.cloud.fault("create", "lost_after")
+        bench.apply(plan)
+    assert set(removed) == {"dep-1"}
 
 
 def test_a_create_that_never_arrived_is_repeated_after_the_timeout_and_two_looks() -> None:

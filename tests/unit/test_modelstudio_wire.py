@@ -100,6 +100,8 @@ def test_a_find_needs_all_returned_attributes_to_agree(bench: Bench) -> None:
     """Same model and suffix with another capacity is a conflict that names what differs; DELETING is nothing."""
     driven = bench.deploy()
     ours = bench.provider.find(deploy_op(bench), CREATE)
+    assert isinstance(ours, Reply)
+    assert bench.provider.find(replace(deploy_op(bench), removed=ours.id), CREATE) is None  # a list lags
     other = bench.provider.find(deploy_op(bench, capacity=4), CREATE)
     assert isinstance(ours, Reply)
     assert ours.id == driven.op.id

@@ -250,6 +250,13 @@ def test_one_on_its_way_out_is_never_taken_for_ours(bench: Bench) -> None:
     assert bench.provider.find(op, Call("create", creates=True)) is None
 
 
+def test_what_the_same_action_undeployed_is_never_taken_for_what_it_makes(bench: Bench) -> None:
+    """A list that lags shows it still, under the very name that the lost create asked for."""
+    old = bench.deploy()
+    op = deploy_of("chat", bench.spec(0))
+    assert bench.provider.find(replace(op, removed=old.op.id), Call("create", creates=True)) is None
+
+
 def test_a_namesake_that_differs_is_a_conflict(bench: Bench) -> None:
     """What a lost create may have made is ours only if everything returned agrees."""
     bench.deploy()
