@@ -24,7 +24,7 @@ def test_an_answer_lost_on_the_way_back_is_found_and_recorded() -> None:
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_what_a_replace_has_undeployed_is_named_where_its_create_is_looked_for(killed: bool) -> None:
-    """A list that lags shows the old one under the same name: a look for the new one leaves it out, after a kill too."""
+    """A list that lags shows the old one under the same name: a look for the new one leaves it out, killed or not."""
     bench = Bench()
     bench.running(want("a", size=1))
     removed: list[str | None] = []
