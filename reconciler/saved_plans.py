@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.core.values.tree import marks
 from reconciler.diagnostics import (
     Diagnostic,
     FileError,
@@ -14,7 +15,7 @@ from reconciler.diagnostics import (
     RefusedError,
     StaleError,
 )
-from reconciler.model import Json, ProviderConfig
+from reconciler.model import Json, ProviderConfig, Secret
 from reconciler.plan import Plan, PlanOptions
 from reconciler.recovery import findings_of, found, resolve, unended_note
 from reconciler.workflow import Planned, plan
@@ -63,7 +64,7 @@ def plan_from(space: Workspace, path: Path) -> Planned:
     if early:
         raise _stale(path, early)
     filled = read_saved(path, secret_lookup(space.document, space.inputs))
-    providers = space.connect(configs, None)
+    providers = space.connect(configs, None, secrets=_secrets_of(filled))
     resolutions = resolve(space, base, known, providers, locked=True)
     recovered = findings_of(resolutions)
     unclear = uncertain(recovered, {one.address for one in recovered if concerns(shown, one.address)}, shown.moved)
@@ -80,6 +81,12 @@ def plan_from(space: Workspace, path: Path) -> Planned:
         raise _stale(path, late)
     told = notes(recovered, filled.actions, filled.moved) or unended_note(space, base, locked=True)
     return Planned(replace(filled, notes=told), base, configs, providers, refreshed, resolutions)
+
+
+def _secrets_of(plan: Plan) -> tuple[str, ...]:
+    found = (mark.value for action in plan.actions if action.desired for mark in marks(action.desired.spec)
+             if isinstance(mark, Secret))  # fmt: skip
+    return tuple(value for value in found if isinstance(value, str))
 
 
 def _configs_now(space: Workspace) -> dict[str, ProviderConfig]:

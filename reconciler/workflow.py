@@ -15,6 +15,7 @@ from reconciler.diagnostics import (
     Diagnostic,
     IncompleteError,
     ReconcilerError,
+    RefusedError,
     StaleError,
     StateError,
 )
@@ -155,6 +156,8 @@ def apply(
                 return None
             case "answered":
                 planned = _look_again(space, planned)
+        if planned.plan.refused:  # whoever approved of it: no plan that a guard refuses is carried out
+            raise RefusedError(*(Diagnostic(f"refused ({one.rule}): {one.message}") for one in planned.plan.refused))
         begin(planned.plan)
         backend, stop = space.backend, StopSignal()
         state = planned.base.state or replace(backend.fresh(), lineage=planned.plan.lineage or backend.fresh().lineage)
@@ -287,10 +290,16 @@ def push_state(space: Workspace, new: State, *, force: bool, lock_timeout: str) 
     from reconciler.core.state.state_ops import pushed
 
     with space.locked("state push", lock_timeout):
-        base, backend = space.base, space.backend
-        state = pushed(base.state, new, stack=new.stack if base.state is None else base.state.stack, force=force,
-                       open_intents=len(base.intents))  # fmt: skip
-        return state if state == base.state else backend.replace(state)
+        backend = space.backend
+        try:
+            present, begun = space.base.state, len(space.base.intents)
+        except StateError:
+            if not force:
+                raise
+            present, begun = None, 0  # the way out of a state or journal that can't be read any more
+        stack = new.stack if present is None else present.stack
+        state = pushed(present, new, stack=stack, force=force, open_intents=begun)
+        return state if state == present else backend.replace(state)
 
 
 def move_stack(space: Workspace, source: str, target: str, lock_timeout: str) -> None:

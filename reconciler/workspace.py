@@ -244,10 +244,13 @@ class Workspace:
                 configs[key] = ProviderConfig(key, recorded.type, recorded.settings, recorded.scope)
         return configs
 
-    def connect(self, configs: Mapping[str, ProviderConfig], stack: Stack | None) -> dict[str, Provider]:
-        """Talk to these providers. Raises with the diagnostics of all that can't be reached for want of credentials."""
-        call = self.invocation
-        wire = Wire(log=partial(call.log, "debug"), secrets=self._hidden(stack), throttled=self._note_throttled)
+    def connect(
+        self, configs: Mapping[str, ProviderConfig], stack: Stack | None, *, secrets: Iterable[str] = ()
+    ) -> dict[str, Provider]:
+        """Talk to these providers, whose answers bring neither the file's secrets nor `secrets` to light. Raises with
+        the diagnostics of all that can't be reached for want of credentials."""
+        call, hidden = self.invocation, (*self._hidden(stack), *secrets)
+        wire = Wire(log=partial(call.log, "debug"), secrets=hidden, throttled=self._note_throttled)
         if call.sandbox:
             configs, credentials, wire = self._sandboxed(configs, stack, wire)
         else:

@@ -25,8 +25,14 @@ def main() -> NoReturn:
         from reconciler.version import VERSION
 
         leave(_write_version(VERSION))
-    signal.signal(signal.SIGTERM, _terminated)
-    leave(run(arguments))
+    try:
+        signal.signal(signal.SIGTERM, _terminated)
+        code = run(arguments)
+    except KeyboardInterrupt:  # right before a command begins, or right behind its end
+        code = SIGINT
+    except TerminatedError:
+        code = SIGTERM
+    leave(code)
 
 
 def leave(code: int) -> NoReturn:

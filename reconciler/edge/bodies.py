@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 
+from reconciler.core.values.scalars import finite
 from reconciler.model import Json
 
 DEEPEST = 100  # levels; beyond, whoever walks the value runs out of stack
@@ -40,7 +41,8 @@ def _refuse(constant: str) -> Json:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)  # without NaN and Infinity, which Python would take
+# without NaN and Infinity, which Python would take, however they are written
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=finite)
 
 
 def _may_be_deep(body: bytes) -> bool:

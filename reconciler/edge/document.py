@@ -11,6 +11,7 @@ from typing import Any
 from reconciler.core.load.source import Document, Marks, SpanIndex
 from reconciler.core.load.structure import without_references
 from reconciler.core.values.bulk import collector_paused
+from reconciler.core.values.scalars import finite
 from reconciler.diagnostics import Diagnostic, FileError, Span
 from reconciler.edge.schemas import read_schema
 from reconciler.model import Json
@@ -90,7 +91,7 @@ def _json_values(text: str, name: str) -> dict[str, Json]:
         raise ValueError(f"this is not valid JSON: {word}")
 
     try:
-        data = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        data = json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         place = Span(name, error.lineno, error.colno)

@@ -210,9 +210,12 @@ class LocalStore:
             folded = replayed.state
             if folded is not None and folded != snapshot:
                 self._write(folded, snapshot)
-            same_lineage = folded is not None and folded.lineage == state.lineage
-            self._reset_log(replayed if same_lineage else replace(replayed, intents=()))
-            self._write(state, folded)
+            if folded is not None and folded.lineage == state.lineage:
+                self._reset_log(replayed)
+                self._write(state, folded)
+            else:  # what is open is given up only once the other state stands there
+                self._write(state, folded)
+                self._reset_log(replace(replayed, intents=()))
         return state
 
     def remove(self) -> None:
@@ -259,6 +262,9 @@ def move_stack(source: LocalStore, target: LocalStore, state: State) -> None:
     """Put `state` (renamed by `core/state/state_ops.py`) under the target's name, then forget the source's files. Both
     locks are held. Killed in between, both stand there, and the same command finishes it. Raises StateError."""
     target.replace(state)
+    folded = source.read().state
+    if folded is not None:
+        source.replace(folded)  # removing may end between two files, and what is left must say the same
     source.remove()
 
 

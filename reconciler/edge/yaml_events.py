@@ -295,6 +295,9 @@ class _Builder:
         """Note that a `${` stands below (section, key)."""
         if self.tree.touched is not None:
             keys = [*(frame[2] for frame in stack[1:3]), key]
+            if _MERGE in keys:  # it will stand elsewhere
+                self.tree.touched = None
+                return
             if len(keys) > 1 and isinstance(keys[0], str) and isinstance(keys[1], str):
                 self.tree.touched.add((keys[0], keys[1]))
 

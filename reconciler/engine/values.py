@@ -11,7 +11,7 @@ from dataclasses import replace
 from reconciler.core.compare.diff import RANK, Compared, compare
 from reconciler.core.schemas.schema import ProviderSchema
 from reconciler.core.schemas.validate import violations
-from reconciler.core.values.digest import is_sealed
+from reconciler.core.values.digest import holds_digest
 from reconciler.core.values.paths import join
 from reconciler.core.values.references import BadReferenceError, Reference, resolve, unknowns
 from reconciler.core.values.tree import ABSENT, get
@@ -55,7 +55,7 @@ class Values:
             return Unknown(reference.text)
         for tree in (entry.spec, entry.computed):
             value = get(tree, reference.path)
-            if value is not ABSENT and value is not None and not is_sealed(value):
+            if value is not ABSENT and value is not None and not holds_digest(value):
                 return value
         if reference.path == ("id",) and entry.id is not None:  # a provider may show another form of it as computed
             return entry.id
@@ -77,7 +77,8 @@ class Values:
                     summary=f"{path} of {desired.address} can't be known: {unknown.template}",
                     span=desired.spans.get(path) or desired.spans.get(""),
                     address=desired.address,
-                    detail="What it refers to was applied, but the provider did not return that attribute.",
+                    detail="What it refers to was applied, but the provider did not return that attribute, or it holds "
+                    "a secret: of those the state has digests alone. Refer to its parts that are no secrets.",
                 )
             )
         return desired if resolved is desired.spec else replace(desired, spec=resolved)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,32 @@ def test_a_file_that_cannot_be_written(words: str, applied: Project) -> None:
     applied.run(*words.split()).failed(1, f"can't write {words.split()[-1]}")
 
 
+def test_the_same_plan_is_refused_where_a_guard_refuses_it(applied: Project) -> None:
+    """--same-as asks nobody, and lifts nothing: what was protected since the plan was saved stays."""
+    declared, alone = FILE, FILE[: FILE.index("  help:")]
+    applied.write(alone)
+    applied.run("plan", "--out", "p.json").ended(0)
+    protected = "lifecycle: {prevent_undeploy: true}, spec: {alignment_id"
+    applied.write(declared.replace("spec: {alignment_id", protected))
+    applied.run("apply", "--auto-approve").ended(0)
+    applied.write(alone)
+    applied.run("apply", "--same-as", "p.json").failed(1, "refused (prevent_undeploy)")
+    assert "help" in applied.run("state", "list").out
+
+
+def test_a_damaged_state_is_put_back_by_force(applied: Project) -> None:
+    """The snapshot is no JSON, and the journal holds what a killed run did: pushing the backup is the way out."""
+    applied.run("apply", "--auto-approve", "--var", "replicas=2").ended(0)
+    (snapshot,) = applied.folder.glob("state/**/hints.state.json")
+    backup = snapshot.with_name("hints.backup.json")
+    snapshot.write_text("{")
+    snapshot.with_name("hints.journal").write_text("no journal\nat all\n")
+    applied.run("plan").failed(1, "hints.state.json")
+    applied.run("state", "push", str(backup)).failed(1)
+    applied.run("state", "push", "--force", str(backup)).ended(0)
+    assert applied.run("state", "list").ended(0).out.split() == ["chat", "help"]
+
+
 def test_the_events_end_with_the_summary(applied: Project) -> None:
     """Also where there was nothing to do."""
     for replicas, done in ((2, 1), (2, 0)):
@@ -112,3 +140,11 @@ def test_a_sandbox_that_cannot_be_served(applied: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         applied.run("sandbox", "serve", "--port", port).failed(1, "can't listen on")
+
+
+@pytest.mark.parametrize(("kind", "code"), [("KeyboardInterrupt", 130), ("entry.TerminatedError", 143)])
+def test_a_signal_right_before_a_command_begins(kind: str, code: int) -> None:
+    """Between the handlers and the command: its exit code, and no traceback."""
+    line = f"from reconciler.cli import entry\ndef run(_):\n    raise {kind}\nentry.run = run\nentry.main()"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, "")

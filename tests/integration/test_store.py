@@ -185,3 +185,55 @@ def test_rename_of_a_stack_moves_its_files(folder: Path) -> None:
         assert store_in(folder, "robots").read().state == moved
         assert not store_in(folder).read().exists
     assert names(folder) == {"robots.state.json", "robots.journal", "robots.lock", LOCK, "robots.backup.json"}
+
+
+def test_a_rename_killed_while_it_forgets_the_old_name_can_be_repeated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed run had in its journal is in the old snapshot by then: the old name never says something older."""
+    seeded(folder, "chat")
+    (folder / JOURNAL).write_bytes(encode(run(), 1) + encode(EntrySet(entry("new")), 1))
+    whole = store_in(folder).read().state
+    assert whole is not None
+    moved = renamed(whole, "robots")
+    unlink, removed = Path.unlink, []
+
+    def die(path: Path, **options: bool) -> None:
+        if path.name in (JOURNAL, SNAPSHOT):
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(path.name)
+        unlink(path, **options)
+
+    with holding(store_in(folder)) as source, holding(store_in(folder, "robots")) as target:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", die)
+            with pytest.raises(KeyboardInterrupt):
+                move_stack(source, target, moved)
+        assert removed == [JOURNAL]
+        left = store_in(folder).read().state
+        assert left is not None
+        assert (left.deployments, left.serial) == (whole.deployments, whole.serial)
+        assert renamed(left, "robots", existing=store_in(folder, "robots").read().state) == moved
+        move_stack(source, target, moved)
+    assert not store_in(folder).read().exists
+
+
+def test_a_push_that_fails_gives_up_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full where a state of another lineage was to stand: what an interrupted run left open stays so."""
+    base = seeded(folder, "chat")
+    (folder / JOURNAL).write_bytes(encode(run(), 1) + encode(IntentWritten(intent()), 1))
+    other = replace(base, lineage="other", serial=40)
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with holding(store_in(folder)) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write_fully", fail)
+            with pytest.raises(StateError):
+                store.replace(other)
+        got = store_in(folder).read()
+        assert (got.state, len(got.intents)) == (base, 1)
+        store.replace(other)
+    assert store_in(folder).read().intents == ()

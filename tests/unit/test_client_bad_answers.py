@@ -37,6 +37,7 @@ from tests.support.hostile import GARBLED, HostileServer, answer
         (b'{"items": [1, 2', "application/json", '{"items": [1, 2'),
         (b"\xff\xfe\x00", "application/octet-stream", "octet-stream"),
         (b'{"a": NaN}', "application/json", "NaN"),
+        (b'{"a": 1e999}', "application/json", "1e999"),
         (b"[" * 100_000, "application/json", "[["),
     ],
 )

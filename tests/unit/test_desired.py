@@ -148,6 +148,13 @@ def test_for_each_refuses(value: str, message: str) -> None:
     assert any(message in item for item in summaries(text, environ={"X": "x"}))
 
 
+def test_references_in_what_is_merged_in_are_looked_up() -> None:
+    """Deployments that come in by `<<`, with an alias or written in place."""
+    spec = "{model: m, name: '${var.n}'}"
+    text = f"variables: {{n: {{default: given}}}}\ndeployments:\n  <<: {{chat: {{provider: fake, spec: {spec}}}}}\n"
+    assert build(text).deployments["chat"].spec["name"] == "given"
+
+
 def test_derived_name_that_does_not_fit() -> None:
     """A name made from the address that the provider would refuse is an error that asks for a name in `spec`."""
     text = "deployments:\n  my_chat:\n    provider: fake\n    spec:\n      model: m\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.values.references import Reference
+from reconciler.core.values.digest import DIGEST_KEY
+from reconciler.core.values.references import Reference, references
 from reconciler.engine.values import Values
 from reconciler.model import Desired, Json, Secret, Unknown
 from reconciler.plan import Change, Plan
@@ -195,3 +196,17 @@ def _with_desired(plan: Plan, desired: Desired) -> Plan:
         replace(action, desired=desired) if action.address == desired.address else action for action in plan.actions
     )
     return replace(plan, actions=actions)
+
+
+def test_a_digest_is_never_taken_for_the_secret_that_it_stands_for() -> None:
+    """Quoting what holds a secret somewhere: the state has its digest alone, so that can't be known."""
+    held = {"env": {"T": {DIGEST_KEY: "hmac-sha256:00"}, "N": "1"}, "list": [{DIGEST_KEY: "hmac-sha256:00"}]}
+    bench = Bench()
+    bench.running(want("a"))
+    entry = replace(bench.state.deployments["a"], spec={"name": "a", "config": held})
+    values = Values({"a": entry})
+    for text in ("config", "config.env", "config.list", "config.env.T"):
+        (reference,) = references(f"${{deployments.a.{text}}}")
+        assert isinstance(values.lookup(reference), Unknown), text
+    (plain,) = references("${deployments.a.config.env.N}")
+    assert values.lookup(plain) == "1"

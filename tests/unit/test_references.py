@@ -17,7 +17,7 @@ from reconciler.model import Json, Secret, Unknown
 
 
 def look_up(reference: Reference) -> Json:
-    values = {"n": 3, "s": "text", "b": True, "none": None, "list": [1], "tricky": "${env.X}"}
+    values = {"n": 3, "s": "text", "b": True, "none": None, "list": [1], "tricky": "${env.X}", "dollar": "US$"}
     if reference.kind == "env":
         return Secret("hush", reference.text)
     if reference.kind == "deployments":
@@ -89,6 +89,20 @@ def test_values_are_never_read_as_templates() -> None:
     assert interpolate("x ${var.tricky}", look_up) == "x ${env.X}"
     later = interpolate("${var.tricky} ${deployments.a.id}", look_up)
     assert resolve(later, lambda _: "7") == "${env.X} 7"
+
+
+def test_a_dollar_right_before_a_reference_is_an_error() -> None:
+    """Together they would be the escape of a plain text, and the reference would never be looked up."""
+    with pytest.raises(BadReferenceError, match=r"right before \$\{deployments\.a\.id\}"):
+        interpolate("${var.dollar}${deployments.a.id}", look_up)
+    assert interpolate("${var.dollar} ${var.n}", look_up) == "US$ 3"
+
+
+def test_a_quoted_container_with_a_secret_is_secret_as_a_whole() -> None:
+    """And a plain one inside: a secret within a secret could not be recorded."""
+    quoted = Unknown("${deployments.a.config}", True)
+    found = resolve(quoted, lambda _: {"env": {"T": Secret("hush", "${env.X}")}, "n": 1})
+    assert found == Secret({"env": {"T": "hush"}, "n": 1}, "${deployments.a.config}")
 
 
 @pytest.mark.parametrize("name", ["none", "list"])

@@ -177,6 +177,8 @@ def test_not_a_number_is_refused() -> None:
     text = encode_state(state(entry())).replace('"replicas": 2', '"replicas": NaN')
     with pytest.raises(StateError, match="NaN"):
         decode_state(text)
+    with pytest.raises(StateError, match="too large"):
+        decode_state(text.replace("NaN", "1e999"))
     with pytest.raises(ValueError):
         encode_state(state(entry(spec={"x": float("inf")})))
 

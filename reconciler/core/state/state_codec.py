@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import NoReturn
 
 from reconciler.core.schemas.probe import probe_from_json, probe_to_json
+from reconciler.core.values.scalars import finite
 from reconciler.diagnostics import Diagnostic, StateError
 from reconciler.model import (
     DEFAULT_LIFECYCLE,
@@ -152,7 +153,8 @@ def decode_state(text: str | bytes, *, file: str = "the state", hint: str = "") 
     Raises StateError: not JSON, cut off, a field that is missing, unknown or of the wrong type, a newer `version`.
     """
     try:
-        data = json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_no_constant)
+        data = json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_no_constant,
+                          parse_float=finite)  # fmt: skip
     except (ValueError, RecursionError) as error:
         problem = "it is empty" if not text.strip() else f"it is not JSON ({_first_line(error)})"
         raise _damaged(file, problem, hint) from None

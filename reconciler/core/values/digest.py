@@ -81,6 +81,13 @@ class Sealer:
         return seal(tree, self._key)
 
 
+def holds_digest(tree: Json) -> bool:
+    """Whether a digest stands in a sensitive value's place anywhere in it."""
+    if isinstance(tree, dict):
+        return is_sealed(tree) or any(map(holds_digest, tree.values()))
+    return isinstance(tree, list) and any(map(holds_digest, tree))
+
+
 def is_sealed(value: Json) -> bool:
     """Whether this is a digest in a sensitive value's place."""
     return isinstance(value, dict) and len(value) == 1 and DIGEST_KEY in value

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 from reconciler.core.values.paths import Part, join
+from reconciler.core.values.tree import plain
 from reconciler.core.values.words import nearest
 from reconciler.model import Json, Secret, Unknown
 
@@ -218,6 +219,8 @@ def interpolate(text: str, lookup: Lookup) -> Json:
             written.append(escape(part))
             continue
         value = lookup(part)
+        if written and written[-1].endswith("$"):
+            raise BadReferenceError(f"a `$` stands right before {part.text}, which would make it a plain text")
         if isinstance(value, Unknown):
             unknown, secret = True, secret or value.sensitive
             written.append(value.template)
@@ -257,7 +260,7 @@ def resolve(tree: Json, lookup: Lookup) -> Json:
             return (
                 tree if value.template == tree.template else Unknown(value.template, tree.sensitive or value.sensitive)
             )
-        return Secret(value, tree.template) if tree.sensitive and not isinstance(value, Secret) else value
+        return Secret(plain(value), tree.template) if tree.sensitive and not isinstance(value, Secret) else value
     if isinstance(tree, dict):
         members = {key: resolve(member, lookup) for key, member in tree.items()}
         return members if any(members[key] is not tree[key] for key in tree) else tree

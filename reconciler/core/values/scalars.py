@@ -24,6 +24,14 @@ WORDS: dict[str, Json] = {
 }
 
 
+def finite(text: str) -> float:
+    """A JSON number with a fraction or an exponent. Raises ValueError for one that no double holds."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
+
+
 def scalar(text: str) -> Json:
     """The JSON value of an unquoted scalar; anything that is no JSON number or word is the text itself."""
     if text in WORDS:
