@@ -178,7 +178,8 @@ def test_a_signal_at_the_prompt(number: int, place: Place) -> None:
     case = NAMED["neevcloud-deploy"]
     case.lay_out(place)
     ours, theirs = pty.openpty()
-    code = "from reconciler.cli.entry import main; main()"
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job behind `&` ignores it
+    code = f"{heeded}; from reconciler.cli.entry import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "apply"], stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL,
         cwd=place.folder, env=environment(),
