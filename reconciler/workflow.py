@@ -141,7 +141,10 @@ def apply(
     emit: Callable[[Event], None],
     begin: Callable[[Plan], None],
 ) -> Applied | None:
-    """Lock, plan by `source`, let it be approved, execute. None where it was not approved: nothing was changed."""
+    """Lock, plan by `source`, let it be approved, execute. None where it was not approved: nothing was changed.
+
+    Raises RefusedError for a plan that a guard refuses, whoever approved of it.
+    """
     from reconciler.engine.apply import apply as execute
     from reconciler.engine.apply import incomplete
     from reconciler.engine.clock import SystemClock
@@ -151,13 +154,14 @@ def apply(
 
     with space.locked(command, lock_timeout):
         planned = source()
-        match approve(planned.plan):
+        approval = approve(planned.plan)
+        if planned.plan.refused:
+            raise RefusedError(*(Diagnostic(f"refused ({one.rule}): {one.message}") for one in planned.plan.refused))
+        match approval:
             case "no":
                 return None
             case "answered":
                 planned = _look_again(space, planned)
-        if planned.plan.refused:  # whoever approved of it: no plan that a guard refuses is carried out
-            raise RefusedError(*(Diagnostic(f"refused ({one.rule}): {one.message}") for one in planned.plan.refused))
         begin(planned.plan)
         backend, stop = space.backend, StopSignal()
         state = planned.base.state or replace(backend.fresh(), lineage=planned.plan.lineage or backend.fresh().lineage)

@@ -83,11 +83,11 @@ class NeevCloud:
         name = spec.get("name")
         return name if isinstance(name, str) else None
 
-    def derive(self, spec: Mapping[str, Json], stack: str, address: str, generation: int) -> Mapping[str, Json]:  # noqa: ARG002
+    def derive(self, spec: Mapping[str, Json], stack: str, address: str, generation: int) -> Mapping[str, Json]:  # noqa: ARG002 - the port's signature
         """Nothing is derived: the name is the address itself."""
         return {}
 
-    def check(self, spec: Mapping[str, Json], settings: Mapping[str, Json]) -> Sequence[Problem]:  # noqa: ARG002
+    def check(self, spec: Mapping[str, Json], settings: Mapping[str, Json]) -> Sequence[Problem]:  # noqa: ARG002 - the port's signature
         """A misspelt key of `config` would be stored without effect and never be seen again: refused."""
         config = spec.get("config")
         found = []

@@ -91,7 +91,7 @@ class OpenSearchType:
         made = {"name": name, "function_name": "remote"}
         return {attribute: value for attribute, value in made.items() if spec.get(attribute) is None}
 
-    def check(self, spec: Mapping[str, Json], settings: Mapping[str, Json]) -> Sequence[Problem]:  # noqa: ARG002
+    def check(self, spec: Mapping[str, Json], settings: Mapping[str, Json]) -> Sequence[Problem]:  # noqa: ARG002 - the port's signature
         """What goes together: a registered model has nothing of a registration, a remote one nothing of a local one."""
         if spec.get("model_id") is not None:
             told = [name for name in ("name", *_OWN) if spec.get(name) is not None]

@@ -82,7 +82,7 @@ def pair(before: Json, after: Json, limit: int = LIMIT) -> tuple[str, str]:
         return line(left, limit), line(right, limit)
     skipped = same - _KEPT
     mark = f"(the first {skipped} characters are the same) …"
-    return tuple(mark + line(text[skipped:], limit) for text in (left, right))  # type: ignore[return-value]
+    return tuple(mark + line(text[skipped:], limit) for text in (left, right))  # type: ignore[return-value]  # two texts in, two out
 
 
 def _common(left: str, right: str) -> int:

@@ -151,18 +151,18 @@ class OpenSearch(Simulator):
             case ["models", id_, "_predict"]:
                 return {"POST": lambda: models.predict(id_, _body(request))}
             case ["models", id_] if not id_.startswith("_"):
-                put = lambda: models.put(id_, _body(request))  # noqa: E731
+                put = lambda: models.put(id_, _body(request))  # noqa: E731 - the body is read for a PUT alone
                 return {"DELETE": lambda: models.delete(id_), "PUT": put, "GET": lambda: models.get(id_)}
             case ["connectors", "_create"]:
                 return {"POST": lambda: self._with_key(lambda: self._create_connector(_body(request)))}
             case ["connectors", id_]:
-                put = lambda: self._put_connector(id_, _body(request))  # noqa: E731
+                put = lambda: self._put_connector(id_, _body(request))  # noqa: E731 - the body is read for a PUT alone
                 get, delete = (lambda: self._get("connector", id_)), (lambda: self._delete_connector(id_))
                 return {"DELETE": delete, "PUT": put, "GET": get}
             case ["model_groups", "_register"]:
                 return {"POST": lambda: self._register_group(_body(request))}
             case ["model_groups", id_]:
-                put = lambda: self._put_group(id_, _body(request))  # noqa: E731
+                put = lambda: self._put_group(id_, _body(request))  # noqa: E731 - the body is read for a PUT alone
                 get, delete = (lambda: self._get("model group", id_)), (lambda: self._delete_group(id_))
                 return {"DELETE": delete, "PUT": put, "GET": get}
             case ["tasks", id_]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.support.crash import Ended, Place, soon
-from tests.support.crash_cases import CASES, LIVE, Case, stack
+from tests.support.crash_cases import CASES, LIVE, Case, kill_in_flight, stack
 
 CASE = next(case for case in CASES if case.name == "neevcloud-deploy")
 MU = next(case for case in CASES if case.name == "modelstudio-deploy").after["chat"]
@@ -27,13 +27,7 @@ def killed_before_sending(place: Place) -> None:
 def killed_in_flight(place: Place) -> None:
     """The provider did it, and nobody heard."""
     CASE.lay_out(place)
-    place.control("POST", "neevcloud", "faults", [{"match": "POST .*/aimodels$", "kind": "delay:3"}])
-    run = place.start("apply", "--auto-approve")
-    with soon("the request came") as again:
-        while place.world("neevcloud")["faults"]:
-            again()
-    run.kill()
-    assert run.wait().killed
+    kill_in_flight(CASE, place, "POST .*/aimodels$")
 
 
 def flat(ended: Ended) -> str:
@@ -121,13 +115,7 @@ def test_a_change_that_was_under_way_is_told(effect: bool, place: Place) -> None
     case = next(case for case in CASES if case.name == "neevcloud-scale")
     case.lay_out(place)
     if effect:
-        place.control("POST", "neevcloud", "faults", [{"match": "PUT .*/scale$", "kind": "delay:3"}])
-        run = place.start("apply", "--auto-approve")
-        with soon("the request came") as again:
-            while place.world("neevcloud")["faults"]:
-                again()
-        run.kill()
-        assert run.wait().killed
+        kill_in_flight(case, place, "PUT .*/scale$")
     else:
         ended = place.run("apply", "--auto-approve", points=True, target=("after started+entry:scale", 0))
         assert ended.killed, ended

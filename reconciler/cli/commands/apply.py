@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +68,13 @@ def apply_command(
     with workspace(run, var, var_file) as space:
         if planfile:
             tell_unused(run, space, var)
-            source: Callable[[], workflow.Planned] = lambda: saved_plans.plan_from(space, Path(run.folder, planfile))  # noqa: E731
+            source: Callable[[], workflow.Planned] = partial(saved_plans.plan_from, space, Path(run.folder, planfile))
             approve: Callable[[Plan], Approval] = accepter(run)
         elif same_as:
-            source = lambda: saved_plans.plan_same_as(space, plan_options(**options), Path(run.folder, same_as))  # noqa: E731
+            source = partial(saved_plans.plan_same_as, space, plan_options(**options), Path(run.folder, same_as))
             approve = accepter(run)
         else:
-            source = lambda: workflow.plan(space, plan_options(**options), locked=True)  # noqa: E731
+            source = partial(workflow.plan, space, plan_options(**options), locked=True)
             approve = asker(run, auto_approve, format_, plan_options(**options), space.given_variables)
         return execute(run, space, source, approve, parallelism, lock_timeout, events, format_, "apply")
 
@@ -105,7 +106,7 @@ def destroy_command(
         return execute(
             run,
             space,
-            lambda: workflow.plan(space, options, locked=True),
+            partial(workflow.plan, space, options, locked=True),
             approve,
             parallelism,
             lock_timeout,
@@ -150,9 +151,7 @@ def asker(
             print_plan(run, plan, "text", next_step=False)
         else:
             tell_notes(run, plan)
-        if plan.refused:
-            raise RefusedError(*(Diagnostic(f"refused ({r.rule}): {r.message}") for r in plan.refused))
-        if auto_approve or not differs(plan):
+        if plan.refused or auto_approve or not differs(plan):  # a refused one is not carried out, whatever is said
             return "given"
         what = "undeploy these deployments of" if plan.options.destroy else "apply this plan to"
         return "answered" if run.console.ask(f"Do you want to {what} {plan.stack}?") else "no"
